@@ -1,0 +1,98 @@
+# ruff: noqa: N818 - an error is named after what is wrong; the ending would add nothing.
+"""The one tree of errors; the command line prints each as one line and exits with its code.
+
+RoyaltyError
+├── InputError              2   what was given is wrong: a file, a flag, an address, a day
+│   └── KeyLocked           2   a keystore that the given password does not open
+├── ChainError              3   node, funds or contract trouble
+│   ├── NodeUnreachable         no answer from the RPC address
+│   ├── NodeTimeout             no answer, or no receipt, in the time allowed
+│   ├── NodeRefused             the node answered with an error of its own
+│   ├── WrongChain              the node is of another chain than the one asked for
+│   ├── NoContract              no ledger at the address
+│   ├── Reverted                the contract refused, with its decoded error
+│   ├── FundsTooLow             a platform's funds, a wallet's tokens or gas do not suffice
+│   ├── LimitTooLow             a reporter's limit of the day does not suffice
+│   └── JournalStopped          the journal and the chain disagree; nothing more is sent
+├── Declined                4   the person at the prompt said no
+└── MissingProgram          3   a program that this command needs (Anvil) is not to be found
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RoyaltyError(Exception):
+    """An expected failure whose message is one line: what is wrong, where, what to do next."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(" ".join(message.split()))
+        self.details = details
+
+
+class InputError(RoyaltyError):
+    """What was given is wrong: a file, a flag, an address, a day."""
+
+    exit_code = 2
+
+
+class KeyLocked(InputError):
+    """A keystore that the password given does not open, or that nobody gave a password for."""
+
+
+class ChainError(RoyaltyError):
+    """Node, funds or contract trouble."""
+
+
+class NodeUnreachable(ChainError):
+    """No answer from the RPC address."""
+
+
+class NodeTimeout(ChainError):
+    """No answer, or no receipt, in the time allowed."""
+
+
+class NodeRefused(ChainError):
+    """The node answered with an error of its own."""
+
+
+class WrongChain(ChainError):
+    """The node is of another chain than the one asked for."""
+
+
+class NoContract(ChainError):
+    """No ledger at the address."""
+
+
+class Reverted(ChainError):
+    """The contract refused; `name` is its error, `arguments` what it carries."""
+
+    def __init__(self, message: str, *, name: str, arguments: dict[str, Any]) -> None:
+        super().__init__(message, name=name, arguments=arguments)
+        self.name = name
+        self.arguments = arguments
+
+
+class FundsTooLow(ChainError):
+    """A platform's funds, a wallet's tokens or its gas money do not suffice."""
+
+
+class LimitTooLow(ChainError):
+    """A reporter's limit of the day does not suffice."""
+
+
+class JournalStopped(ChainError):
+    """The journal and the chain disagree; nothing more is sent."""
+
+
+class Declined(RoyaltyError):
+    """The person at the prompt said no."""
+
+    exit_code = 4
+
+
+class MissingProgram(RoyaltyError):
+    """A program that this command needs is not to be found."""

@@ -1,0 +1,119 @@
+# Needs Python 3.11 to 3.13 with venv, make, and glibc 2.35 or later; sets up the rest inside this folder.
+# Every stamp lies inside what it stands for: delete an environment and the next run makes it again.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+# A Python that fits, looked for only when an environment is made: make setup PYTHON=/path/to/python3.12
+PYTHON ?= $(shell scripts/find_python)
+PIP := -m pip --disable-pip-version-check --no-input install --quiet --require-hashes
+PY := .venv/bin/python
+BROWNIE := .venv-brownie/bin/python scripts/run_brownie.py
+SOLC_VERSION := 0.8.30
+
+# Node from PyPI, where this machine has none, stands before everything else.
+export PATH := $(CURDIR)/.toolchain/node/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+export SOLCX_BINARY_PATH := $(CURDIR)/.toolchain/solcx
+
+PACKAGE_ENV := .venv/.installed
+BROWNIE_ENV := .venv-brownie/.installed
+NODE_ENV := node_modules/.installed
+
+.PHONY: help setup demo test test-package test-contracts lint contracts gas docs clean
+.PHONY: test-lowest test-newest locks format
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / && $$1 != "help" {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+setup: $(PACKAGE_ENV) $(BROWNIE_ENV) $(NODE_ENV) ## install what is missing; a second run installs nothing
+
+demo: $(PACKAGE_ENV) $(NODE_ENV) ## real usage of works into payouts on a local chain, reconciled
+	.venv/bin/royalty demo
+
+test: test-contracts test-package ## every test
+
+test-package: $(PACKAGE_ENV) $(NODE_ENV) ## the Python package, its command line and whole runs on Anvil
+	$(PY) -m pytest -n 2 --dist loadscope $(PYTEST)
+
+test-contracts: $(BROWNIE_ENV) $(NODE_ENV) ## the contracts, under forge and under Brownie
+	forge test $(FORGE)
+	$(BROWNIE) test $(BROWNIE_TEST)
+
+lint: $(PACKAGE_ENV) $(NODE_ENV) ## style, types, lock files, and artifacts in step with the contracts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	solhint --max-warnings 0 'contracts/**/*.sol'
+	prettier --log-level warn --check 'contracts/**/*.sol' 'tests/forge/**/*.sol'
+	$(PY) scripts/check_setup.py
+	$(PY) scripts/build_artifacts.py --check
+
+contracts: $(PACKAGE_ENV) $(NODE_ENV) ## compile the contracts into royalty/artifacts
+	$(PY) scripts/build_artifacts.py
+
+gas: $(PACKAGE_ENV) $(NODE_ENV) ## measure gas on Anvil and write bench/gas.json
+	$(PY) bench/gas.py --write
+
+docs: $(PACKAGE_ENV) ## write docs/cli.md from the commands' own help
+	$(PY) scripts/cli_docs.py
+
+clean: ## remove everything that make has made here
+	rm -rf .venv .venv-* node_modules .toolchain build dist reports .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# For those who change Royalty (CONTRIBUTING.md).
+
+test-lowest: $(PACKAGE_ENV) $(NODE_ENV) # the package's tests on the lowest versions that pyproject.toml allows
+	scripts/test_range lowest-direct
+
+test-newest: $(PACKAGE_ENV) $(NODE_ENV) # and on the newest that the registry has
+	scripts/test_range highest
+
+format: $(PACKAGE_ENV) $(NODE_ENV)
+	.venv/bin/ruff check --fix-only --quiet .
+	.venv/bin/ruff format .
+	prettier --log-level warn --write 'contracts/**/*.sol' 'tests/forge/**/*.sol'
+
+UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make locks'
+
+locks: $(PACKAGE_ENV) $(NODE_ENV)
+	$(UV_COMPILE) pyproject.toml requirements/dev.in --output-file requirements/dev.txt
+	for name in build brownie node; do \
+	  $(UV_COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+	npm install --package-lock-only --ignore-scripts
+
+# The environments.
+
+.venv/.locked: requirements/dev.txt
+	@echo "Setting up the package's environment (.venv)"
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(PY) $(PIP) -r requirements/dev.txt
+	@touch $@
+
+.venv/.installed: .venv/.locked pyproject.toml
+	@$(PY) -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-brownie/.installed: requirements/brownie.txt requirements/build.txt
+	@echo "Setting up Brownie's environment (.venv-brownie)"
+	@"$(PYTHON)" -m venv --clear .venv-brownie
+	@.venv-brownie/bin/python $(PIP) -r requirements/build.txt
+	@BROWNIE_NOCOMPILE=1 .venv-brownie/bin/python $(PIP) --no-build-isolation \
+	  --no-binary eth-brownie -r requirements/brownie.txt
+	@touch $@
+
+# Node of 20 or later with npm: this machine's, else PyPI's.
+.toolchain/node.found: requirements/node.txt
+	@mkdir -p .toolchain
+	@if [ "$$(node -p 'process.versions.node.split(".")[0] >= 20' 2>&1)" != true ] || ! npm --version >/dev/null 2>&1; then \
+	  echo "Setting up Node from PyPI (.toolchain/node)"; \
+	  "$(PYTHON)" -m venv --clear .toolchain/node && .toolchain/node/bin/python $(PIP) -r requirements/node.txt; fi
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json .npmrc .toolchain/node.found
+	@echo "Setting up the compiler, Anvil and forge (node_modules)"
+	@npm ci --silent || npm ci
+	@scripts/check_natives
+	@mkdir -p .toolchain/solcx && ln -sfn ../../scripts/solc .toolchain/solcx/solc-v$(SOLC_VERSION)
+	@touch $@

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Deal, IRoyalty, Platform} from "../interfaces/IRoyalty.sol";
+import {NanoTokens} from "../libraries/NanoTokens.sol";
+import {UsageGroups} from "../libraries/UsageGroups.sol";
+import {Catalogues} from "./Catalogues.sol";
+import {Platforms} from "./Platforms.sol";
+
+/// @notice Turns usage into what deals have accrued.
+abstract contract Usage is Catalogues, Platforms {
+    /// @dev Usage in readable form, one row a pair.
+    struct Rows {
+        uint32[] catalogueIds;
+        uint16[] versions;
+        uint8[] kinds;
+        uint24[] indexes;
+        uint24[] units;
+    }
+
+    /// @inheritdoc IRoyalty
+    function report(
+        address platform,
+        uint32 batch,
+        uint16 day,
+        bytes32 evidence,
+        uint96 total,
+        bytes calldata usage
+    ) external nonReentrant {
+        // Check: who reports, which batch, which day.
+        if (msg.sender != platform && !isReporter(platform, msg.sender)) revert NotReporter(platform, msg.sender);
+        Platform memory state = _platforms[platform];
+        uint32 next = state.batches + 1;
+        if (batch != next) revert BatchNotNext({expected: next, given: batch});
+        uint256 today = _today();
+        if (day > today) revert DayInFuture({day: day, today: today});
+        // Effect: credit the deals, debit the platform by exactly as much.
+        uint256 computed = _accrueAll(usage, day);
+        if (computed != total) revert TotalMismatch({computed: computed, given: total});
+        state.batches = batch;
+        _spend(state, platform, total, today);
+        _platforms[platform] = state;
+        emit UsageReported(platform, batch, day, msg.sender, evidence, total, usage);
+    }
+
+    /// @inheritdoc IRoyalty
+    function pay(uint32 catalogue, uint256 amount, bytes32 reason, bytes32 memo) external nonReentrant {
+        // Check: where it goes, how much it is.
+        uint16 version = _versionOn(catalogue, _today());
+        if (version == 0) revert CatalogueUnknown(catalogue);
+        uint96 nano = NanoTokens.fromUnits(amount, _decimals);
+        // Interaction: first, since only what has come in is credited; the guard keeps everything else out meanwhile.
+        _pull(amount);
+        // Effect: credit the deal of today.
+        Deal storage deal = _deals[_dealId(catalogue, version)];
+        deal.accrued = NanoTokens.narrow(uint256(deal.accrued) + nano);
+        emit Paid(catalogue, version, msg.sender, nano, reason, memo);
+    }
+
+    /// @inheritdoc IRoyalty
+    function decodeUsage(bytes calldata usage)
+        external
+        pure
+        returns (
+            uint32[] memory catalogueIds,
+            uint16[] memory versions,
+            uint8[] memory kinds,
+            uint24[] memory indexes,
+            uint24[] memory units
+        )
+    {
+        Rows memory rows = _newRows(_countPairs(usage));
+        uint256 row;
+        for (uint256 offset; offset < usage.length;) {
+            (uint48 dealId, uint256 kind, bytes calldata pairs, uint256 next) = UsageGroups.groupAt(usage, offset);
+            row = _fill(rows, row, dealId, uint8(kind), pairs);
+            offset = next;
+        }
+        return (rows.catalogueIds, rows.versions, rows.kinds, rows.indexes, rows.units);
+    }
+
+    /// @dev Credits every group's deal; returns the price of it all in nano-tokens.
+    function _accrueAll(bytes calldata usage, uint16 day) private returns (uint256 total) {
+        if (usage.length == 0) revert GroupMalformed({offset: 0, length: 0});
+        for (uint256 offset; offset < usage.length;) {
+            (uint48 dealId, uint256 kind, bytes calldata pairs, uint256 next) = UsageGroups.groupAt(usage, offset);
+            Deal memory deal = _deals[dealId];
+            _requireInForce(deal, dealId, day);
+            uint256 nano = UsageGroups.sumUnits(pairs) * _price(deal, kind);
+            _accrue(dealId, deal.accrued, nano);
+            total += nano;
+            offset = next;
+        }
+    }
+
+    function _requireInForce(Deal memory deal, uint48 dealId, uint16 day) private pure {
+        if (!deal.exists) revert DealUnknown(_catalogueOf(dealId), _versionOf(dealId));
+        if (day < deal.fromDay || (deal.untilDay != 0 && day >= deal.untilDay)) {
+            revert DealNotInForce(_catalogueOf(dealId), _versionOf(dealId), day, deal.fromDay, deal.untilDay);
+        }
+    }
+
+    function _price(Deal memory deal, uint256 kind) private pure returns (uint256 nano) {
+        if (kind == 0) return deal.viewPrice;
+        return kind == 1 ? deal.downloadPrice : deal.excerptPrice;
+    }
+
+    function _countPairs(bytes calldata usage) private pure returns (uint256 count) {
+        if (usage.length == 0) revert GroupMalformed({offset: 0, length: 0});
+        for (uint256 offset; offset < usage.length;) {
+            (,, bytes calldata pairs, uint256 next) = UsageGroups.groupAt(usage, offset);
+            count += pairs.length / UsageGroups.PAIR;
+            offset = next;
+        }
+    }
+
+    function _newRows(uint256 count) private pure returns (Rows memory) {
+        return Rows({
+            catalogueIds: new uint32[](count),
+            versions: new uint16[](count),
+            kinds: new uint8[](count),
+            indexes: new uint24[](count),
+            units: new uint24[](count)
+        });
+    }
+
+    /// @dev Fills in a group's rows from `row` on; returns where the next group's rows start.
+    function _fill(Rows memory rows, uint256 row, uint48 dealId, uint8 kind, bytes calldata pairs)
+        private
+        pure
+        returns (uint256)
+    {
+        for (uint256 i; i < pairs.length / UsageGroups.PAIR; ++i) {
+            rows.catalogueIds[row] = _catalogueOf(dealId);
+            rows.versions[row] = _versionOf(dealId);
+            rows.kinds[row] = kind;
+            (rows.indexes[row], rows.units[row]) = UsageGroups.pairAt(pairs, i);
+            ++row;
+        }
+        return row;
+    }
+}

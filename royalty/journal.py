@@ -1,0 +1,489 @@
+"""What a platform is about to report, on disk before it is sent.
+
+One SQLite file a platform and ledger, written with `synchronous=FULL`: a batch has its number, its
+groups, its manifest and, once signed, its bytes there before a node hears of it. So a report that
+is killed anywhere is taken up where it stopped, with the same bytes.
+
+A batch goes through these states; what else the chain does to it is written down as a note:
+
+    planned ──► signed ──► sent ──► settled      the way of all batches
+       ▲          │         │          │
+       └──────────┴─────────┘          │         its transaction can no longer land: sign anew
+                            ▲──────────┘         a reorg took it back: the same bytes again
+    planned ──► void                             it can never land; its units are counted again
+
+A number is given once; only a void batch gives its number back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from royalty.errors import ChainError, InputError, JournalStopped
+from royalty.evidence import Document
+from royalty.usage import Kind, Line, lines_of, unpack_usage
+
+FILE = "journal.sqlite"
+LOCK_FILE = "journal.lock"
+LOCK_SECONDS = 10.0
+SCHEMA = 1
+CRASH_VARIABLE = "ROYALTY_CRASH_AT"
+CRASH_POINTS = (
+    "after-store",
+    "after-journal",
+    "after-sign",
+    "before-send",
+    "after-send",
+    "after-receipt",
+    "before-settle",
+    "after-settle",
+)
+
+
+class State(StrEnum):
+    """Where a batch stands."""
+
+    PLANNED = "planned"
+    SIGNED = "signed"
+    SENT = "sent"
+    SETTLED = "settled"
+    VOID = "void"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.PLANNED: frozenset({State.SIGNED, State.SETTLED, State.VOID}),
+    State.SIGNED: frozenset({State.SENT, State.PLANNED, State.SETTLED}),
+    State.SENT: frozenset({State.SENT, State.PLANNED, State.SETTLED}),
+    State.SETTLED: frozenset({State.SENT}),
+    State.VOID: frozenset(),
+}
+PENDING = (State.PLANNED, State.SIGNED, State.SENT)
+
+
+class AttemptState(StrEnum):
+    """What became of a signed transaction: it may still land, it failed, or it never can land."""
+
+    LIVE = "live"
+    REVERTED = "reverted"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A batch before it has a place in the journal; `total_nano` in nano-tokens."""
+
+    number: int
+    day: int
+    usage: bytes
+    total_nano: int
+    evidence: bytes
+    manifest: bytes
+    policy: str
+    resend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as the journal keeps it; `block` and `block_hash` are where it landed, if it did."""
+
+    id: int
+    number: int
+    day: int
+    state: State
+    usage: bytes
+    total_nano: int
+    evidence: bytes
+    manifest: bytes
+    policy: str
+    resend: str
+    transaction: str | None
+    block: int | None
+    block_hash: str | None
+    note: str
+
+    @property
+    def lines(self) -> list[Line]:
+        """The units that it reports, one line a work, kind and deal."""
+        return lines_of(unpack_usage(self.usage))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A signed transaction of a batch: its hash, its sender's nonce, and the bytes to send."""
+
+    hash: str
+    nonce: int
+    sender: str
+    raw: bytes
+    state: AttemptState
+
+
+Reported = dict[tuple[int, int, Kind, int], int]
+"""Units by (catalogue, version, kind, index)."""
+
+
+_SCHEMA = """
+CREATE TABLE ledger (chain_id INTEGER, genesis TEXT, contract TEXT, platform TEXT);
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER NOT NULL CHECK (number > 0),
+    day INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('planned', 'signed', 'sent', 'settled', 'void')),
+    usage BLOB NOT NULL,
+    total_nano TEXT NOT NULL,
+    evidence BLOB NOT NULL UNIQUE,
+    manifest BLOB NOT NULL,
+    policy TEXT NOT NULL,
+    resend TEXT NOT NULL,
+    tx_hash TEXT,
+    block INTEGER,
+    block_hash TEXT,
+    note TEXT NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX one_batch_a_number ON batches (number) WHERE state != 'void';
+CREATE INDEX batches_of_a_day ON batches (day);
+CREATE TABLE attempts (
+    hash TEXT PRIMARY KEY,
+    batch INTEGER NOT NULL REFERENCES batches (id),
+    nonce INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('live', 'reverted', 'lost'))
+);
+CREATE TABLE documents (
+    digest TEXT PRIMARY KEY, kind TEXT NOT NULL, suffix TEXT NOT NULL, content BLOB NOT NULL
+);
+"""
+_COLUMNS = (
+    "id, number, day, state, usage, total_nano, evidence, manifest, policy, resend,"
+    " tx_hash, block, block_hash, note"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose journal it is: a platform at a ledger on a chain."""
+
+    chain_id: int
+    genesis: str
+    contract: str
+    platform: str
+
+
+class Journal:
+    """A platform's journal at one ledger. Open it with `opened` to write, with `read` to look."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def batches(self, *states: State) -> list[Batch]:
+        """Return the batches in these states (all but void where none is named), by number."""
+        wanted = states or (*PENDING, State.SETTLED)
+        marks = ", ".join("?" * len(wanted))
+        return self._select(f"state IN ({marks}) ORDER BY number, id", wanted)
+
+    def pending(self) -> list[Batch]:
+        """Return what is not settled yet, by number."""
+        return self.batches(*PENDING)
+
+    def batch(self, batch_id: int) -> Batch:
+        """Return one batch as it stands now."""
+        return self._select("id = ?", (batch_id,))[0]
+
+    def last_number(self) -> int:
+        """Return the highest number in use, 0 where there is none."""
+        row = self._db.execute("SELECT max(number) FROM batches WHERE state != 'void'").fetchone()
+        return int(row[0] or 0)
+
+    def last_settled(self, below: int | None = None) -> Batch | None:
+        """Return the settled batch of the highest number (under `below`), if there is one."""
+        found = self._select(
+            "state = 'settled' AND number < ? ORDER BY number DESC LIMIT 1", (below or 2**62,)
+        )
+        return found[0] if found else None
+
+    def reported(self, day: int) -> Reported:
+        """Return the units of a day that are reported or on their way."""
+        units: Reported = {}
+        for batch in self._select("state != 'void' AND day = ?", (day,)):
+            for line in batch.lines:
+                key = (line.catalogue, line.version, line.kind, line.index)
+                units[key] = units.get(key, 0) + line.units
+        return units
+
+    def rules(self, day: int) -> tuple[str, str] | None:
+        """Return (policy digest, resend) that a day was first reported with, None if it was not."""
+        row = self._db.execute(
+            "SELECT policy, resend FROM batches WHERE state != 'void' AND day = ?"
+            " ORDER BY id LIMIT 1",
+            (day,),
+        ).fetchone()
+        return (str(row[0]), str(row[1])) if row else None
+
+    def attempts(self, batch: Batch, *states: AttemptState) -> list[Attempt]:
+        """Return a batch's transactions in these states (all if none is named), newest first."""
+        wanted = states or tuple(AttemptState)
+        marks = ", ".join("?" * len(wanted))
+        rows = self._db.execute(
+            "SELECT hash, nonce, sender, raw, state FROM attempts"
+            f" WHERE batch = ? AND state IN ({marks}) ORDER BY rowid DESC",
+            (batch.id, *wanted),
+        )
+        return [Attempt(row[0], row[1], row[2], row[3], AttemptState(row[4])) for row in rows]
+
+    def documents(self, digests: Iterable[str]) -> list[Document]:
+        """Return the documents of these digests, those that the journal has."""
+        found = []
+        for digest in sorted(set(digests)):
+            row = self._db.execute(
+                "SELECT kind, suffix, content FROM documents WHERE digest = ?", (digest,)
+            ).fetchone()
+            if row:
+                found.append(Document(row[0], row[1], row[2]))
+        return found
+
+    def plan(self, plans: Sequence[Plan], documents: Iterable[Document]) -> list[Batch]:
+        """Write batches and the documents that their manifests name, all or none; return them.
+
+        Raises JournalStopped where a number is taken.
+        """
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO documents (digest, kind, suffix, content)"
+                " VALUES (?, ?, ?, ?)",
+                [(each.digest, each.kind, each.suffix, each.content) for each in documents],
+            )
+            ids = [self._insert(plan) for plan in plans]
+        return [self.batch(batch_id) for batch_id in ids]
+
+    def sign(self, batch: Batch, attempt: Attempt) -> Batch:
+        """Write a batch's signed bytes; from now on these bytes are what is sent. Returns it."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO attempts (hash, batch, nonce, sender, raw, state)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    attempt.hash,
+                    batch.id,
+                    attempt.nonce,
+                    attempt.sender,
+                    attempt.raw,
+                    attempt.state.value,
+                ),
+            )
+            self._move(batch, State.SIGNED, "tx_hash = ?", (attempt.hash,))
+        return self.batch(batch.id)
+
+    def sent(self, batch: Batch) -> Batch:
+        """Write that a node has taken a batch's bytes. Returns it."""
+        with self._transaction():
+            self._move(batch, State.SENT)
+        return self.batch(batch.id)
+
+    def mined(self, batch: Batch, transaction: str, block: int, block_hash: str) -> Batch:
+        """Write where a batch landed, not deep enough yet to be settled. Returns it."""
+        if batch.state is not State.SENT:
+            batch = self.sent(batch)
+        with self._transaction():
+            self._move(
+                batch,
+                State.SENT,
+                "tx_hash = ?, block = ?, block_hash = ?",
+                (transaction, block, block_hash),
+            )
+        return self.batch(batch.id)
+
+    def settle(self, batch: Batch, transaction: str, block: int, block_hash: str) -> Batch:
+        """Write that a batch landed at the confirmation depth. Returns it."""
+        with self._transaction():
+            self._move(
+                batch,
+                State.SETTLED,
+                "tx_hash = ?, block = ?, block_hash = ?, note = ''",
+                (transaction, block, block_hash),
+            )
+        return self.batch(batch.id)
+
+    def reopen(self, batch: Batch, note: str) -> Batch:
+        """Write that a reorg took a settled batch back; its bytes are sent again. Returns it."""
+        with self._transaction():
+            self._move(batch, State.SENT, "block = NULL, block_hash = NULL, note = ?", (note,))
+        return self.batch(batch.id)
+
+    def unmined(self, batch: Batch, note: str) -> Batch:
+        """Write that a sent batch is in no block any more. Returns it."""
+        with self._transaction():
+            self._move(batch, State.SENT, "block = NULL, block_hash = NULL, note = ?", (note,))
+        return self.batch(batch.id)
+
+    def unsign(self, batch: Batch, fate: AttemptState, note: str) -> Batch:
+        """Write that no transaction of a batch can land any more: it is signed anew. Returns it."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE attempts SET state = ? WHERE batch = ? AND state = 'live'",
+                (fate.value, batch.id),
+            )
+            self._move(
+                batch,
+                State.PLANNED,
+                "tx_hash = NULL, block = NULL, block_hash = NULL, note = ?",
+                (note,),
+            )
+        return self.batch(batch.id)
+
+    def void(self, batches: Iterable[Batch], note: str) -> None:
+        """Give up planned batches that can never land; their units are counted again."""
+        with self._transaction():
+            for batch in batches:
+                self._move(batch, State.VOID, "note = ?", (note,))
+
+    def _select(self, where: str, values: Sequence[object]) -> list[Batch]:
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM batches WHERE {where}", tuple(values))
+        return [
+            Batch(row[0], row[1], row[2], State(row[3]), row[4], int(row[5]), *row[6:])
+            for row in rows
+        ]
+
+    def _insert(self, plan: Plan) -> int:
+        try:
+            cursor = self._db.execute(
+                "INSERT INTO batches"
+                " (number, day, state, usage, total_nano, evidence, manifest, policy, resend)"
+                " VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?)",
+                (
+                    plan.number,
+                    plan.day,
+                    plan.usage,
+                    str(plan.total_nano),
+                    plan.evidence,
+                    plan.manifest,
+                    plan.policy,
+                    plan.resend,
+                ),
+            )
+        except sqlite3.IntegrityError:
+            raise JournalStopped(
+                f"batch {plan.number} stands in the journal already; nothing was sent"
+            ) from None
+        return int(cursor.lastrowid or 0)
+
+    def _move(
+        self, batch: Batch, state: State, more: str = "", values: Sequence[object] = ()
+    ) -> None:
+        """Change a batch's state where the table allows it and it stands as it was read."""
+        if state not in TRANSITIONS[batch.state]:
+            raise ValueError(f"batch {batch.number} cannot go from {batch.state} to {state}")
+        sets = "state = ?" + (f", {more}" if more else "")
+        changed = self._db.execute(
+            f"UPDATE batches SET {sets} WHERE id = ? AND state = ?",
+            (state.value, *values, batch.id, batch.state.value),
+        )
+        if changed.rowcount != 1:
+            raise ValueError(f"batch {batch.number} is not {batch.state} any more")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+@contextmanager
+def opened(folder: Path, owner: Owner, *, wait_seconds: float = LOCK_SECONDS) -> Iterator[Journal]:
+    """Open a platform's journal to write, one process at a time; a missing folder is made.
+
+    Raises ChainError where another process holds it longer than `wait_seconds`, InputError where
+    the file is another platform's or of a newer program.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK_FILE, wait_seconds), _translated(folder / FILE):
+        connection = sqlite3.connect(folder / FILE, isolation_level=None, timeout=wait_seconds)
+        with closing(connection):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            _prepare(connection, owner, folder / FILE)
+            yield Journal(connection)
+
+
+@contextmanager
+def read(folder: Path) -> Iterator[Journal | None]:
+    """Open a platform's journal to read, not waiting for who writes; None where there is none."""
+    path = folder / FILE
+    if not path.exists():
+        yield None
+        return
+    with _translated(path):
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            connection.execute("BEGIN")  # one moment's view of it
+            has_tables = connection.execute("PRAGMA user_version").fetchone()[0]
+            yield Journal(connection) if has_tables else None
+
+
+@contextmanager
+def locked(path: Path, wait_seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold a lock file; the system lets it go when the process ends, however it ends.
+
+    Raises ChainError where another process holds it longer than `wait_seconds`.
+    """
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        until = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= until:
+                    raise ChainError(
+                        f"another usage report of this platform is running ({path}); run it"
+                        " again when that has ended"
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def crash_at(point: str) -> None:
+    """Kill this process where ROYALTY_CRASH_AT names the point: for tests of what a kill leaves."""
+    if os.environ.get(CRASH_VARIABLE) == point:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _prepare(connection: sqlite3.Connection, owner: Owner, path: Path) -> None:
+    """Make the tables of a new journal, or check that an old one is this platform's."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    mine = (owner.chain_id, owner.genesis, owner.contract.lower(), owner.platform.lower())
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA};")
+        connection.execute("INSERT INTO ledger VALUES (?, ?, ?, ?)", mine)
+        connection.execute("COMMIT")
+    elif version != SCHEMA:
+        raise InputError(f"the journal {path} is of another version of this program ({version})")
+    elif connection.execute("SELECT * FROM ledger").fetchone() != mine:
+        raise InputError(f"the journal {path} belongs to another platform, ledger or chain")
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors (a damaged file, a full disk) into one line."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalStopped(f"the journal {path} cannot be used: {error}") from None

@@ -44,7 +44,7 @@ lint: $(PACKAGE_ENV) $(NODE_ENV) ## style, types, lock files, and artifacts in s
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	solhint --max-warnings 0 'contracts/**/*.sol'
+	solhint --disc --noPoster --max-warnings 0 'contracts/**/*.sol'
 	prettier --log-level warn --check 'contracts/**/*.sol' 'tests/forge/**/*.sol'
 	$(PY) scripts/check_setup.py
 	$(PY) scripts/build_artifacts.py --check
@@ -75,7 +75,7 @@ format: $(PACKAGE_ENV) $(NODE_ENV)
 	prettier --log-level warn --write 'contracts/**/*.sol' 'tests/forge/**/*.sol'
 
 UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make locks'
+	--custom-compile-command 'make locks'
 
 locks: $(PACKAGE_ENV) $(NODE_ENV)
 	$(UV_COMPILE) pyproject.toml requirements/dev.in --output-file requirements/dev.txt

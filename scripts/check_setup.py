@@ -26,7 +26,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|w[o]rk)/\w")
 
 
 def requirements(name: str) -> list[Requirement]:
-    """What a lock must hold: its .in file's lines, and for dev also pyproject.toml's dependencies."""
+    """What a lock must hold: its .in file's lines; for dev also pyproject.toml's dependencies."""
     lines = (ROOT / f"requirements/{name}.in").read_text().splitlines()
     asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
     if name == "dev":

@@ -37,6 +37,8 @@ test-package: $(PACKAGE_ENV) $(NODE_ENV) ## the Python package, its command line
 	$(PY) -m pytest -n 2 --dist loadscope $(PYTEST)
 
 test-contracts: $(BROWNIE_ENV) $(NODE_ENV) ## the contracts, under forge and under Brownie
+	@# forge calls it a success when it finds no test at all.
+	@forge test --list $(FORGE) | grep -qE '^ +(test|invariant)' || { echo "forge found no tests"; exit 1; }
 	forge test $(FORGE)
 	$(BROWNIE) test $(BROWNIE_TEST)
 

@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -75,3 +77,22 @@ def test_anvil_and_forge_are_native_packages() -> None:
     assert not [name for name in asked if name.startswith("@foundry-rs/")]
     launchers = {"@foundry-rs/anvil", "@foundry-rs/forge"}
     assert not launchers & set(package["optionalDependencies"])
+
+
+def test_wheel_carries_the_artifacts_and_no_examples(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the throw-away environments of the ranges build none")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    carried = {
+        "royalty/artifacts/Royalty.json",
+        "royalty/artifacts/TestUSD.json",
+        "royalty/py.typed",
+    }
+    assert carried <= set(names)
+    assert all(name.startswith(("royalty/", "royalty-")) for name in names)

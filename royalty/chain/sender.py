@@ -1,0 +1,334 @@
+"""Transactions: simulated first, signed here, sent once, waited for within bounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from royalty.chain.events import Event, decode_logs, number
+from royalty.chain.ledger import Call
+from royalty.chain.node import BlockId, Node, block_id, spread
+from royalty.errors import (
+    ChainError,
+    FundsTooLow,
+    NodeRefused,
+    NodeTimeout,
+    NodeUnreachable,
+    Reverted,
+)
+
+MAX_GAS = 16_777_216  # of one transaction (EIP-7825)
+GAS_MARGIN_PERCENT = 10
+WAIT_SECONDS = 180.0
+LOCAL_WAIT_SECONDS = 30.0
+GWEI = 10**9
+
+
+class Signer(Protocol):
+    """What signs: an account of `royalty.chain.accounts`."""
+
+    @property
+    def address(self) -> str:
+        """The checksummed address that signs."""
+
+    def sign(self, transaction: Mapping[str, Any]) -> bytes:
+        """Return the signed bytes of a transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A signed transaction that is not sent: its bytes, its hash, and the fields it was signed from."""
+
+    raw: bytes
+    hash: str
+    nonce: int
+    gas: int
+    fields: Mapping[str, Any]
+
+    @property
+    def highest_cost_wei(self) -> int:
+        """The most that its gas can cost, in wei."""
+        price = self.fields.get("maxFeePerGas", self.fields.get("gasPrice", 0))
+        return self.gas * int(price)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A transaction that landed; `status` is True where it did what it should. Cost in wei of the chain's coin."""
+
+    transaction: str
+    block: int
+    block_hash: str
+    gas_used: int
+    cost_wei: int
+    status: bool
+    events: tuple[Event, ...]
+
+    def event(self, name: str) -> Event:
+        """Return the first event of a name; ChainError where there is none."""
+        for event in self.events:
+            if event.name == name:
+                return event
+        raise ChainError(f"transaction {self.transaction} did not emit {name}; check --contract")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What sending a call would cost now: gas and the most in wei, None where it depends on a call before it."""
+
+    call: Call
+    gas: int | None
+    cost_wei: int | None
+
+
+def simulate(node: Node, call: Call, sender: str, *, block: BlockId = "latest") -> bytes:
+    """Return what the call would return now, raw; Reverted where the contract would refuse it."""
+    asked = {"from": sender, "to": call.to, "data": "0x" + call.data.hex()}
+    return bytes.fromhex(node.request("eth_call", [asked, block_id(block)])[2:])
+
+
+def estimate(node: Node, call: Call, sender: str) -> int:
+    """Return the gas that the call would use now; Reverted where the contract would refuse it."""
+    asked = {"from": sender, "to": call.to, "data": "0x" + call.data.hex()}
+    return number(node.request("eth_estimateGas", [asked]))
+
+
+def plan(node: Node, calls: list[Call], sender: str) -> list[Plan]:
+    """Return what the calls would cost; Reverted where already the first would be refused."""
+    price = max_fee(fees(node))
+    planned = []
+    for position, call in enumerate(calls):
+        try:
+            gas = estimate(node, call, sender)
+        except Reverted:
+            if position == 0:
+                raise
+            planned.append(Plan(call, None, None))
+        else:
+            planned.append(Plan(call, gas, gas * price))
+    return planned
+
+
+def fees(node: Node) -> dict[str, int]:
+    """Return the fee fields of a transaction now, in wei a gas: EIP-1559, or legacy without a base fee."""
+    base_fee = node.block("latest").base_fee
+    if base_fee is None:
+        return {"gasPrice": number(node.request("eth_gasPrice"))}
+    try:
+        tip = number(node.request("eth_maxPriorityFeePerGas"))
+    except NodeRefused:
+        tip = GWEI
+    return {"maxFeePerGas": 2 * base_fee + tip, "maxPriorityFeePerGas": tip}
+
+
+def max_fee(fee_fields: Mapping[str, int]) -> int:
+    """Return the most that one gas can cost, in wei."""
+    return fee_fields.get("maxFeePerGas", fee_fields.get("gasPrice", 0))
+
+
+def prepare(node: Node, call: Call, account: Signer, *, nonce: int | None = None) -> Prepared:
+    """Return the signed transaction of a call, not sent; its nonce is the account's next unless given.
+
+    Raises Reverted where the contract would refuse it now, FundsTooLow where the account cannot pay
+    the gas, ChainError where it needs more gas than one transaction may use.
+    """
+    simulate(node, call, account.address)
+    gas = estimate(node, call, account.address)
+    if gas > MAX_GAS:
+        raise ChainError(
+            f"to {call.description} takes {gas:,} gas, more than a transaction may use ({MAX_GAS:,});"
+            " do it in parts",
+            gas=gas,
+        )
+    gas = min(MAX_GAS, gas + gas * GAS_MARGIN_PERCENT // 100 + 5_000)
+    return _prepare(node, call.to, call.data, gas, account, nonce)
+
+
+def _prepare(
+    node: Node, to: str | None, data: bytes, gas: int, account: Signer, nonce: int | None
+) -> Prepared:
+    fields: dict[str, Any] = {
+        "chainId": node.chain_id,
+        "nonce": next_nonce(node, account.address) if nonce is None else nonce,
+        "gas": gas,
+        "value": 0,
+        "data": "0x" + data.hex(),
+        **fees(node),
+    }
+    if to is not None:
+        fields["to"] = to
+    cost, coin = gas * max_fee(fields), node.coin(account.address)
+    if coin < cost:
+        raise FundsTooLow(
+            f"{account.address} has {_coin(coin)} of the chain's own coin and its gas can cost"
+            f" {_coin(cost)}; send it some"
+        )
+    return sign(fields, account)
+
+
+def sign(fields: Mapping[str, Any], account: Signer) -> Prepared:
+    """Return a transaction's fields signed."""
+    raw = account.sign(fields)
+    return Prepared(raw, hash_of(raw), fields["nonce"], fields["gas"], dict(fields))
+
+
+def hash_of(raw: bytes) -> str:
+    """Return the hash of a signed transaction's bytes."""
+    from eth_utils.crypto import keccak
+
+    return "0x" + bytes(keccak(raw)).hex()
+
+
+def next_nonce(node: Node, address: str) -> int:
+    """Return the account's next nonce, what waits in the node's pool counted."""
+    return number(node.request("eth_getTransactionCount", [address, "pending"]))
+
+
+def landed_nonce(node: Node, address: str) -> int:
+    """Return how many transactions of the account have landed."""
+    return number(node.request("eth_getTransactionCount", [address, "latest"]))
+
+
+def reprice(node: Node, prepared: Prepared, account: Signer, *, percent: int = 25) -> Prepared:
+    """Return the same transaction with the same nonce at a higher fee: at least `percent` more."""
+    now, fields = fees(node), dict(prepared.fields)
+    for word in ("maxFeePerGas", "maxPriorityFeePerGas", "gasPrice"):
+        if word in fields:
+            raised = int(fields[word]) * (100 + percent) // 100 + 1
+            fields[word] = max(raised, now.get(word, 0))
+    return sign(fields, account)
+
+
+def send_raw(node: Node, raw: bytes) -> str:
+    """Hand signed bytes to the node and return their hash; to send the same bytes again is fine.
+
+    NodeTimeout where no answer came (it may have arrived all the same), NodeRefused where the node
+    does not want it (`details["answer"]` is its reason, for example "nonce too low").
+    """
+    name = hash_of(raw)
+    try:
+        node.request("eth_sendRawTransaction", ["0x" + raw.hex()])
+    except (NodeRefused, FundsTooLow) as error:
+        message = str(error.details.get("answer", error)).lower()
+        if any(
+            word in message for word in ("already known", "already imported", "known transaction")
+        ):
+            return name
+        if "nonce too low" in message and receipt(node, name) is not None:
+            return name
+        raise
+    except (NodeTimeout, NodeUnreachable) as error:
+        if error.details.get("refused"):
+            raise
+        raise NodeTimeout(
+            f"no answer when sending {name}; it may land all the same: look for it before sending again",
+            transaction=name,
+            pending=[{"transaction": name}],
+        ) from None
+    return name
+
+
+def receipt(node: Node, transaction: str, *, contract: str | None = None) -> Receipt | None:
+    """Return the receipt of a transaction's hash, None where it has not landed.
+
+    `events` are those of the ledger's ABI, of the contract's address where one is given.
+    """
+    found = node.request("eth_getTransactionReceipt", [transaction])
+    if not found or found.get("blockNumber") is None:
+        return None
+    address = contract or found.get("to") or found.get("contractAddress") or ""
+    gas_used = number(found["gasUsed"])
+    return Receipt(
+        transaction,
+        number(found["blockNumber"]),
+        found["blockHash"],
+        gas_used,
+        gas_used * number(found.get("effectiveGasPrice")),
+        number(found.get("status", "0x1")) == 1,
+        decode_logs(found["logs"], address=address),
+    )
+
+
+def wait(node: Node, transaction: str, timeout: float | None = None) -> Receipt:
+    """Return the receipt of a transaction as soon as it landed; NodeTimeout names it after `timeout` seconds."""
+    if timeout is None:
+        timeout = LOCAL_WAIT_SECONDS if node.is_local else WAIT_SECONDS
+    ends = time.monotonic() + timeout
+    for pause in spread():
+        found = receipt(node, transaction)
+        if found is not None:
+            return found
+        if time.monotonic() + pause > ends:
+            break
+        time.sleep(pause)
+    raise NodeTimeout(
+        f"transaction {transaction} has not landed within {timeout:g} s; it still may: look for it before"
+        " sending again",
+        transaction=transaction,
+        pending=[{"transaction": transaction}],
+    )
+
+
+def transact(node: Node, call: Call, account: Signer, *, timeout: float | None = None) -> Receipt:
+    """Send a call and return its receipt.
+
+    Raises Reverted (before anything is sent, or after where the state changed in between),
+    FundsTooLow, NodeTimeout with the transaction's hash, and other ChainErrors.
+    """
+    prepared = prepare(node, call, account)
+    send_raw(node, prepared.raw)
+    landed = wait(node, prepared.hash, timeout)
+    if not landed.status:
+        raise failure(node, call, account.address, landed)
+    return landed
+
+
+def failure(node: Node, call: Call, sender: str, landed: Receipt) -> ChainError:
+    """Return why a transaction that landed did nothing, found by running it again on its block."""
+    try:
+        simulate(node, call, sender, block=landed.block - 1)
+        simulate(node, call, sender, block=landed.block)
+    except Reverted as error:
+        return error
+    return ChainError(
+        f"transaction {landed.transaction} landed and failed; nothing changed but its gas is spent",
+        transaction=landed.transaction,
+    )
+
+
+def create(node: Node, code: bytes, account: Signer) -> tuple[str, Receipt]:
+    """Create a contract and return its address and receipt."""
+    asked = {"from": account.address, "data": "0x" + code.hex()}
+    gas = number(node.request("eth_estimateGas", [asked]))
+    prepared = _prepare(node, None, code, min(MAX_GAS, gas + gas // 10), account, None)
+    send_raw(node, prepared.raw)
+    landed = wait(node, prepared.hash)
+    if not landed.status:
+        raise ChainError(f"the deployment {landed.transaction} failed; its gas is spent")
+    found = node.request("eth_getTransactionReceipt", [landed.transaction])
+    from royalty.chain.codec import checksum
+
+    return checksum(found["contractAddress"]), landed
+
+
+def raw_call(to: str, data: bytes, description: str) -> Call:
+    """Return a call of bytes that no ABI describes."""
+    return RawCall(to, "", (), description, notes={"data": data})
+
+
+class RawCall(Call):
+    """A call whose bytes are given."""
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> bytes:
+        """The bytes as given."""
+        return bytes(self.notes["data"])
+
+
+def _coin(wei: int) -> str:
+    whole, rest = divmod(wei, 10**18)
+    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".")

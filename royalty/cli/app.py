@@ -1,0 +1,136 @@
+"""The `royalty` program: its nouns, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+
+from royalty.cli.output import warn
+from royalty.errors import RoyaltyError
+
+# Files of royalty/cli in the order of the help; each has `register(app)`.
+NOUNS = (
+    "demo",
+    "chain",
+    "deploy",
+    "account",
+    "catalogue",
+    "work",
+    "platform",
+    "reporter",
+    "usage",
+    "holder",
+    "payout",
+    "history",
+    "reconcile",
+    "audit",
+)
+
+USAGE = 2
+BUG = 70
+INTERRUPTED = 130
+
+
+def make_app() -> typer.Typer:
+    """Return the Typer app with every noun's commands."""
+    app = noun_app("Pays the rights holders of works for every qualified view, and proves it.")
+    app.callback()(_root)
+    for noun in NOUNS:
+        if find_spec(f"royalty.cli.{noun}") is not None:
+            import_module(f"royalty.cli.{noun}").register(app)
+    return app
+
+
+def noun_app(help_text: str) -> typer.Typer:
+    """Return an empty Typer app as all of ours are: plain help, our own errors."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from royalty import __version__
+
+        typer.echo(f"royalty {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Pays the rights holders of works for every qualified view, and proves it.
+
+    Settings come from options, then ROYALTY_NETWORK, ROYALTY_RPC, ROYALTY_ACCOUNT and ROYALTY_CONTRACT,
+    then royalty.toml, then the local chain of this folder.
+
+    Exit: 0 done, 1 findings, 2 bad input, 3 node, funds or contract trouble, 4 declined at the prompt,
+    70 a bug, 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit with its code."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Return the exit code of one run; errors are one line on stderr, a bug keeps its traceback."""
+    try:
+        return _run(arguments)
+    except RoyaltyError as error:
+        warn(f"royalty: {error}")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        warn("royalty: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who reads our output has gone; keep Python from complaining when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception:
+        traceback.print_exc()
+        warn("royalty: this is a bug; please report it with the lines above")
+        return BUG
+
+
+def _run(arguments: list[str]) -> int:
+    program: Any = typer.main.get_command(make_app())
+    try:
+        code = program.main(arguments, prog_name="royalty", standalone_mode=False)
+    except _CLICK_ERROR as error:
+        return _usage_error(error)
+    return code if isinstance(code, int) else 0
+
+
+# click's own base of usage errors, which typer keeps under another module from 0.25 on.
+_CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def _usage_error(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        warn(error.format_message())
+        return USAGE
+    context = getattr(error, "ctx", None)
+    hint = f"; see `{context.command_path} --help`" if context is not None else ""
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    warn(f"royalty: {message}{hint}")
+    return USAGE
+
+
+if __name__ == "__main__":
+    main()

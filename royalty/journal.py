@@ -6,11 +6,12 @@ is killed anywhere is taken up where it stopped, with the same bytes.
 
 A batch goes through these states; what else the chain does to it is written down as a note:
 
-    planned ──► signed ──► sent ──► settled      the way of all batches
-       ▲          │         │          │
-       └──────────┴─────────┘          │         its transaction can no longer land: sign anew
-                            ▲──────────┘         a reorg took it back: the same bytes again
-    planned ──► void                             it can never land; its units are counted again
+    planned ──► signed ──► sent ──► settled   the way of all batches; sent ones may have landed
+       ▲          │         │▲         │
+       └──────────┴─────────┘└─────────┘      left: its transaction can no longer land, sign anew;
+                                              right: a reorg took it back, the same bytes again
+    planned ──► sent                          a transaction given up before had landed after all
+    planned ──► void                          it can never land; its units are counted again
 
 A number is given once; only a void batch gives its number back.
 """
@@ -59,8 +60,8 @@ class State(StrEnum):
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.PLANNED: frozenset({State.SIGNED, State.SETTLED, State.VOID}),
-    State.SIGNED: frozenset({State.SENT, State.PLANNED, State.SETTLED}),
+    State.PLANNED: frozenset({State.SIGNED, State.SENT, State.VOID}),
+    State.SIGNED: frozenset({State.SENT, State.PLANNED}),
     State.SENT: frozenset({State.SENT, State.PLANNED, State.SETTLED}),
     State.SETTLED: frozenset({State.SENT}),
     State.VOID: frozenset(),
@@ -290,8 +291,6 @@ class Journal:
 
     def mined(self, batch: Batch, transaction: str, block: int, block_hash: str) -> Batch:
         """Write where a batch landed, not deep enough yet to be settled. Returns it."""
-        if batch.state is not State.SENT:
-            batch = self.sent(batch)
         with self._transaction():
             self._move(
                 batch,

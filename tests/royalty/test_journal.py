@@ -129,8 +129,8 @@ def test_a_settled_batch_is_reopened_for_the_same_bytes(journal: Journal) -> Non
 
 def test_every_move_that_the_table_does_not_have_is_refused(journal: Journal) -> None:
     (batch,) = journal.plan([plan(1)], [])
-    with pytest.raises(ValueError, match="cannot go from planned to sent"):
-        journal.sent(batch)
+    with pytest.raises(ValueError, match="cannot go from planned to settled"):
+        journal.settle(batch, "0xa", 1, "0xb")
     journal.sign(batch, attempt("a"))
     with pytest.raises(ValueError, match="not planned any more"):
         journal.void([batch], "stale")
@@ -240,7 +240,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def settles(self, data: st.DataObject) -> None:
-        batch = self._any(data, State.SIGNED, State.SENT)
+        batch = self._any(data, State.SENT)
         if batch:
             self.journal.settle(batch, batch.transaction or "", 1, "0xb")
 

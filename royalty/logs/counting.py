@@ -1,0 +1,263 @@
+"""Counting a log: how many units of each work, day and kind are qualified, and why the rest is not."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from royalty.days import Period
+from royalty.errors import InputError
+from royalty.logs.columns import Columns
+from royalty.logs.matching import WorkTable
+from royalty.logs.policy import Policy
+from royalty.logs.reading import Progress, engine, one_row, read_rows
+from royalty.logs.rules import REASONS, apply_rules
+from royalty.logs.sources import Source
+from royalty.usage import Kind
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+ROWS_AT_ONCE = 2_000_000
+UNMATCHED_LISTED = 10_000
+EXCLUDED_HEADER = ("reason", "file", "line", "detail", "usage_id", "work")
+
+GOOD_ROWS = "SELECT * EXCLUDE (malformed) FROM rows WHERE malformed IS NULL"
+
+
+class UnitRow(NamedTuple):
+    """Qualified units of one work, UTC day and kind."""
+
+    day: int
+    catalogue: int
+    index: int  # type: ignore[assignment]  # hides a method of tuple that nobody calls
+    kind: Kind
+    units: int
+
+
+class WorkRow(NamedTuple):
+    """What became of the rows of one work and kind that passed rules 1 to 4."""
+
+    catalogue: int
+    index: int  # type: ignore[assignment]  # hides a method of tuple that nobody calls
+    kind: Kind
+    rows: int
+    qualified: int
+    units: int
+
+
+class UnmatchedRow(NamedTuple):
+    """Rows of an id, as the log writes it, that is no work in an accepted catalogue with a deal."""
+
+    work: str
+    day: int
+    kind: Kind
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a log comes to: `rows` = `qualified` + the sum of `excluded`; all are rows but the units.
+
+    `excluded` has each of the seven reasons. `without_identity` are qualified rows that rules 6 and 7
+    did not look at. `units` is sorted. `unmatched` lists those of most rows first, at most 10,000 of
+    `unmatched_total`. `sources` carry SHA-256 and rows.
+    """
+
+    rows: int
+    qualified: int
+    excluded: dict[str, int]
+    without_identity: int
+    units: list[UnitRow]
+    works: list[WorkRow]
+    unmatched: list[UnmatchedRow]
+    unmatched_total: int
+    sources: list[Source]
+
+
+def count(
+    sources: Sequence[Source],
+    period: Period,
+    matcher: WorkTable,
+    policy: Policy | None = None,
+    *,
+    columns: Columns | None = None,
+    excluded_to: Path | None = None,
+    memory: str = "1GB",
+    progress: Progress | None = None,
+) -> Count:
+    """Return the qualified units of a log's period, and the other rows by reason.
+
+    `columns`, where given, stands for every source's own. `excluded_to` names a CSV file to write that
+    lists each excluded row with reason, file and line. `memory` bounds the database; what is more goes
+    to a temporary folder. Raises InputError where a file cannot be read as a whole, or where an id of
+    the period has two answers; bad rows are counted as `malformed`.
+    """
+    if columns is not None:
+        sources = [replace(source, columns=columns) for source in sources]
+    with engine(memory) as con:
+        read = read_rows(con, sources, progress)
+        counting = Counting(
+            con, matcher, policy or Policy(), period, listing=excluded_to is not None
+        )
+        counting.add(GOOD_ROWS)
+        if excluded_to is not None:
+            write_excluded(con, read, excluded_to)
+        return counting.result(read, *_malformed(con))
+
+
+class Counting:
+    """Adds up judged rows of any relation, a few days at a time, so that memory stays bounded."""
+
+    def __init__(
+        self,
+        con: DuckDBPyConnection,
+        matcher: WorkTable,
+        policy: Policy,
+        period: Period,
+        *,
+        listing: bool = False,
+    ) -> None:
+        self.con, self.matcher, self.policy, self.period = con, matcher, policy, period
+        self.listing = listing
+        matcher.install(con)
+        con.execute(_TOTALS)
+        con.execute(_LIST)
+
+    def add(self, rows: str, days: Period | None = None) -> None:
+        """Judge and add up the rows of a relation (see `rules.apply_rules` for its shape).
+
+        With `days`, only rows of these days are judged, the day before still looked at for ids.
+        """
+        for some in batches_of_days(self.con, rows, days):
+            apply_rules(self.con, rows, some, self.policy, self.matcher, asked=self.period)
+            self.con.execute(_ADD)
+            if self.listing:
+                self.con.execute(_ADD_TO_LIST)
+            self.con.execute("DROP TABLE judged")
+
+    def result(self, sources: list[Source], rows: int = 0, malformed: int = 0) -> Count:
+        """Return what was added up; `malformed` of `rows` never came to the rules."""
+        con = self.con
+        excluded = dict.fromkeys(REASONS, 0)
+        excluded["malformed"] = malformed
+        for reason, number in _fetch(con, _EXCLUDED):
+            excluded[reason] = int(number)
+        qualified, anonymous = one_row(con, _QUALIFIED)
+        (unmatched_total,) = one_row(con, _UNMATCHED_TOTAL)
+        total = int(qualified) + sum(excluded.values())
+        if rows and total != rows:
+            raise AssertionError(f"{rows} rows were read but {total} counted")
+        return Count(
+            rows=total,
+            qualified=int(qualified),
+            excluded=excluded,
+            without_identity=int(anonymous),
+            units=[UnitRow(d, c, i, Kind(k), int(u)) for d, c, i, k, u in _fetch(con, _UNITS)],
+            works=[
+                WorkRow(c, i, Kind(k), int(n), int(q), int(u))
+                for c, i, k, n, q, u in _fetch(con, _WORKS)
+            ],
+            unmatched=[
+                UnmatchedRow(w, d, Kind(k), int(n)) for w, d, k, n in _fetch(con, _UNMATCHED)
+            ],
+            unmatched_total=int(unmatched_total),
+            sources=sources,
+        )
+
+
+def batches_of_days(
+    con: DuckDBPyConnection, rows: str, within: Period | None = None
+) -> Iterator[Period]:
+    """Yield ranges of days that together hold every row, each of few rows or of a single day."""
+    some = f"WHERE day BETWEEN {within.since} AND {within.until}" if within else ""
+    days = f"SELECT day, count(*) FROM ({rows}) {some} GROUP BY day ORDER BY day"
+    since = until = None
+    number = 0
+    for day, found in con.execute(days).fetchall():
+        if since is not None and until is not None and number + found > ROWS_AT_ONCE:
+            yield Period(since, until)
+            since, number = None, 0
+        since = day if since is None else since
+        until, number = day, number + found
+    if since is not None and until is not None:
+        yield Period(since, until)
+
+
+def write_excluded(con: DuckDBPyConnection, sources: Sequence[Source], path: Path) -> None:
+    """Write the listed rows and the malformed ones as CSV, in the order of the log.
+
+    Columns: reason, file, line (a Parquet file's row), detail, usage_id, work.
+    """
+    names = [str(source.path) for source in sources]
+    found = con.execute(_SORTED_LIST)
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(EXCLUDED_HEADER)
+            while some := found.fetchmany(10_000):
+                writer.writerows((row[0], names[row[1]], *row[2:]) for row in some)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _malformed(con: DuckDBPyConnection) -> tuple[int, int]:
+    rows, malformed = one_row(con, "SELECT count(*), count(malformed) FROM rows")
+    return rows, malformed
+
+
+def _fetch(con: DuckDBPyConnection, sql: str) -> Iterator[tuple]:  # type: ignore[type-arg]
+    found = con.execute(sql)
+    while some := found.fetchmany(10_000):
+        yield from some
+
+
+_TOTALS = """
+CREATE OR REPLACE TEMP TABLE totals (day INTEGER, catalogue BIGINT, index BIGINT, work VARCHAR,
+  kind UTINYINT, reason VARCHAR, rows BIGINT, units HUGEINT, anonymous BIGINT)"""
+
+_ADD = """
+INSERT INTO totals
+SELECT day, catalogue, index, CASE WHEN reason = 'unmatched_work' THEN work END AS work, kind, reason,
+  count(*), sum(CASE WHEN reason IS NULL THEN units ELSE 0 END), count(*) FILTER (anonymous)
+FROM judged GROUP BY ALL"""
+
+_LIST = """
+CREATE OR REPLACE TEMP TABLE listed (
+  reason VARCHAR, file INTEGER, line BIGINT, detail VARCHAR, usage_id VARCHAR, work VARCHAR)"""
+
+_ADD_TO_LIST = """
+INSERT INTO listed
+SELECT reason, file, line, NULL, usage_id, work FROM judged WHERE reason IS NOT NULL"""
+
+_SORTED_LIST = """
+SELECT * FROM (
+  SELECT 'malformed' AS reason, file, line, malformed AS detail, NULL AS usage_id, NULL AS work
+  FROM rows WHERE malformed IS NOT NULL
+  UNION ALL SELECT * FROM listed
+) ORDER BY file, line"""
+
+_EXCLUDED = "SELECT reason, sum(rows) FROM totals WHERE reason IS NOT NULL GROUP BY reason"
+
+_QUALIFIED = """
+SELECT coalesce(sum(rows), 0), coalesce(sum(anonymous), 0) FROM totals WHERE reason IS NULL"""
+
+_UNITS = """
+SELECT day, catalogue, index, kind, sum(units) FROM totals WHERE reason IS NULL
+GROUP BY ALL ORDER BY day, catalogue, index, kind"""
+
+_WORKS = """
+SELECT catalogue, index, kind, sum(rows), coalesce(sum(rows) FILTER (reason IS NULL), 0), sum(units)
+FROM totals
+WHERE reason IS NULL OR reason IN ('below_threshold', 'double_click', 'over_cap')
+GROUP BY ALL ORDER BY catalogue, index, kind"""
+
+_UNMATCHED_TOTAL = """
+SELECT count(*) FROM (SELECT DISTINCT work, day, kind FROM totals WHERE reason = 'unmatched_work')"""
+
+_UNMATCHED = f"""
+SELECT work, day, kind, sum(rows) AS n FROM totals WHERE reason = 'unmatched_work'
+GROUP BY work, day, kind ORDER BY n DESC, work, day, kind LIMIT {UNMATCHED_LISTED}"""

@@ -1,0 +1,208 @@
+"""Stage two: the rules of design section 4 after `malformed`, as integers in SQL, over whole days.
+
+The rules look at days; a pass takes one day or several, with the ids of the day before beside them.
+Rows come from any relation with the columns of `reading.ROW_COLUMNS` whose rows are not malformed, so
+a platform's own store of rows is judged by the same text. `identity` may be text or a keyed hash.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from royalty.days import Period
+from royalty.logs.matching import WorkTable
+from royalty.logs.policy import Policy
+from royalty.logs.reading import one_row
+from royalty.usage import Kind
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+REASONS = (
+    "malformed",
+    "duplicate",
+    "outside_period",
+    "unmatched_work",
+    "below_threshold",
+    "double_click",
+    "over_cap",
+)
+MICRO = 10**6
+
+
+def apply_rules(
+    con: DuckDBPyConnection,
+    rows: str,
+    days: Period,
+    policy: Policy,
+    matcher: WorkTable,
+    *,
+    asked: Period | None = None,
+) -> None:
+    """Judge the rows of `days` and leave them in the temporary table `judged`.
+
+    `rows` is the SQL of a relation that holds the rows of `days` and of the day before. `asked` is the
+    period that usage is wanted of (default: `days`). The matcher must have been installed on `con`.
+
+    `judged` has, beside the columns of the rows: `catalogue`, `index` (null where not matched), `units`,
+    `reason` (null: the row is qualified) and `anonymous` (qualified without an identity: rules 6 and 7
+    did not look at it). Raises InputError where an id of the period has two answers.
+    """
+    asked = asked or days
+    con.execute(_today_sql(rows, days))
+    con.execute(_duplicates_sql(rows, days, resend=_resends(con)))
+    con.execute(_matches_sql())
+    con.execute(_first_five_sql(asked, policy))
+    _refuse_ambiguous(con, matcher)
+    con.execute(_judged_sql(policy))
+    for table in ("today", "duplicates", "matches", "five"):
+        con.execute(f"DROP TABLE {table}")
+
+
+def _today_sql(rows: str, days: Period) -> str:
+    """The rows of the days, numbered, with a hash of their id that finds ids that occur twice."""
+    return f"""
+CREATE OR REPLACE TEMP TABLE today AS
+SELECT file, line, usage_id, work, kind, started_us, day, watched_us, duration_us, identity, resend,
+  CASE WHEN usage_id IS NULL THEN hash(identity, work, kind, started_us) ELSE hash(usage_id) END AS key
+FROM ({rows}) WHERE day BETWEEN {days.since} AND {days.until}"""
+
+
+def _resends(con: DuckDBPyConnection) -> bool:
+    return bool(one_row(con, "SELECT coalesce(bool_or(resend), FALSE) FROM today")[0])
+
+
+def _duplicates_sql(rows: str, days: Period, *, resend: bool) -> str:
+    """Rule 2: the same id again on the same or the previous UTC day.
+
+    A day's row that counts is the first by the order below. Whatever it is, a row of the previous day
+    with the same id makes all of today's duplicates. Kinds compare as the words that were read.
+    """
+    last = "CASE WHEN any_resend THEN -coalesce(watched_us, -1) END," if resend else ""
+    same = (
+        "PARTITION BY day, usage_id, CASE WHEN usage_id IS NULL THEN identity END,"
+        " CASE WHEN usage_id IS NULL THEN work END, CASE WHEN usage_id IS NULL THEN kind END,"
+        " CASE WHEN usage_id IS NULL THEN started_us END"
+    )
+    return f"""
+CREATE OR REPLACE TEMP TABLE duplicates AS
+WITH twice AS (
+  SELECT key, day FROM today GROUP BY key, day HAVING count(*) > 1
+), suspects AS (
+  SELECT rowid AS number, *, bool_or(resend) OVER ({same}) AS any_resend
+  FROM today SEMI JOIN twice ON today.key = twice.key AND today.day = twice.day
+), placed AS (
+  SELECT number, row_number() OVER ({same} ORDER BY {last} started_us, work, {_kind_word("kind")},
+    watched_us NULLS FIRST, duration_us NULLS FIRST, identity NULLS FIRST, file, line) AS place
+  FROM suspects
+), before AS (
+  SELECT DISTINCT usage_id, day + 1 AS day FROM ({rows})
+  WHERE usage_id IS NOT NULL AND day BETWEEN {days.since - 1} AND {days.until - 1}
+)
+SELECT number FROM placed WHERE place > 1
+UNION
+SELECT today.rowid FROM today SEMI JOIN before
+  ON today.usage_id = before.usage_id AND today.day = before.day"""
+
+
+def _kind_word(kind: str) -> str:
+    return f"(CASE {kind} WHEN {Kind.DOWNLOAD.value} THEN 0 WHEN {Kind.EXCERPT.value} THEN 1 ELSE 2 END)"
+
+
+def _matches_sql() -> str:
+    """What each id in these rows stands for: its entry in map or notes, else itself as a reference."""
+    return """
+CREATE OR REPLACE TEMP TABLE matches AS
+WITH named AS (
+  SELECT DISTINCT work FROM today
+), found AS (
+  SELECT named.work,
+    coalesce(answers.catalogue,
+      CASE WHEN is_reference(named.work) THEN CAST(split_part(named.work, '/', 1) AS BIGINT) END)
+      AS catalogue,
+    coalesce(answers.index,
+      CASE WHEN is_reference(named.work) THEN CAST(split_part(named.work, '/', 2) AS BIGINT) END)
+      AS index
+  FROM named LEFT JOIN answers ON named.work = answers.work
+)
+SELECT found.work, found.catalogue, found.index
+FROM found JOIN catalogues ON found.catalogue = catalogues.catalogue AND found.index < catalogues.works"""
+
+
+def _first_five_sql(asked: Period, policy: Policy) -> str:
+    """Rules 2 to 5: a row's first reason, and the work that it stands for."""
+    return f"""
+CREATE OR REPLACE TEMP TABLE five AS
+WITH dealt AS (
+  SELECT DISTINCT matches.work, matches.catalogue, matches.index, day
+  FROM (SELECT DISTINCT work, day FROM today) AS seen
+  JOIN matches ON seen.work = matches.work
+  JOIN deals ON deals.catalogue = matches.catalogue
+    AND seen.day >= deals.since AND (deals.until IS NULL OR seen.day < deals.until)
+)
+SELECT today.*, today.rowid AS number, dealt.catalogue, dealt.index,
+  CASE
+    WHEN duplicates.number IS NOT NULL THEN 'duplicate'
+    WHEN today.day NOT BETWEEN {asked.since} AND {asked.until} THEN 'outside_period'
+    WHEN dealt.work IS NULL THEN 'unmatched_work'
+    WHEN {_below_threshold_sql(policy)} THEN 'below_threshold'
+  END AS reason
+FROM today
+LEFT JOIN duplicates ON today.rowid = duplicates.number
+LEFT JOIN dealt ON today.work = dealt.work AND today.day = dealt.day"""
+
+
+def _below_threshold_sql(policy: Policy) -> str:
+    """Rule 5, exact: watched is at least the smaller of two bounds where it is at least one of them."""
+    fraction = policy.fraction
+    enough = (
+        f"watched_us >= {policy.minimum_micro} OR (duration_us > 0 AND"
+        f" CAST(watched_us AS HUGEINT) * {fraction.denominator}"
+        f" >= CAST(duration_us AS HUGEINT) * {fraction.numerator})"
+    )
+    return (
+        f"(kind = {Kind.VIEW.value} AND NOT coalesce({enough}, FALSE))"
+        f" OR (kind = {Kind.EXCERPT.value} AND watched_us < {MICRO})"
+    )
+
+
+def _refuse_ambiguous(con: DuckDBPyConnection, matcher: WorkTable) -> None:
+    if not matcher.ambiguous:
+        return
+    (work,) = one_row(
+        con,
+        "SELECT min(five.work) FROM five SEMI JOIN ambiguous ON five.work = ambiguous.work"
+        " WHERE reason IS NULL OR reason NOT IN ('duplicate', 'outside_period')",
+    )
+    if work is not None:
+        raise matcher.refusal(work)
+
+
+def _judged_sql(policy: Policy) -> str:
+    """Rules 6 and 7 and the units: among the rows of one viewer, work, kind and day, in order."""
+    same = "PARTITION BY identity, catalogue, index, kind, day"
+    order = "ORDER BY started_us, usage_id NULLS FIRST, work"
+    return f"""
+CREATE OR REPLACE TEMP TABLE judged AS
+WITH viewed AS (
+  SELECT number, identity, catalogue, index, kind, day, started_us, usage_id, work FROM five
+  WHERE reason IS NULL AND identity IS NOT NULL
+), clicked AS (
+  SELECT *, coalesce(
+    lead(started_us) OVER ({same} {order}) - started_us <= {policy.double_click_micro}, FALSE) AS again
+  FROM viewed
+), capped AS (
+  SELECT number, row_number() OVER ({same} {order}) > {policy.per_viewer_work_day} AS beyond
+  FROM clicked WHERE NOT again
+)
+SELECT five.* EXCLUDE (number, key, reason),
+  CASE five.kind WHEN {Kind.EXCERPT.value} THEN five.watched_us // {MICRO} ELSE 1 END AS units,
+  CASE
+    WHEN five.reason IS NOT NULL THEN five.reason
+    WHEN clicked.again THEN 'double_click'
+    WHEN capped.beyond THEN 'over_cap'
+  END AS reason,
+  five.reason IS NULL AND five.identity IS NULL AS anonymous
+FROM five
+LEFT JOIN clicked ON five.number = clicked.number
+LEFT JOIN capped ON five.number = capped.number"""

@@ -47,6 +47,75 @@ struct Amendment {
 ///             second), count uint16 (2), then count pairs of index uint24 (3), units uint24 (3)
 /// allocations groups of: catalogue uint32 (4), version uint16 (2), holders uint16 (2), then the deal's split
 interface IRoyalty {
+    // --- Events ---
+
+    /// @notice The ledger was made for one token.
+    event Deployed(address indexed token, uint8 decimals);
+    /// @notice A catalogue was opened with its first deal.
+    event CatalogueOpened(
+        uint32 indexed catalogue,
+        uint16 version,
+        address indexed owner,
+        uint16 fromDay,
+        Tariff tariff,
+        bytes split,
+        string uri
+    );
+    /// @notice A catalogue's deal was replaced from `fromDay` on; the version before it ends on that day.
+    event DealAmended(
+        uint32 indexed catalogue,
+        uint16 version,
+        address indexed owner,
+        uint16 fromDay,
+        Tariff tariff,
+        bytes split,
+        string uri
+    );
+    /// @notice Works were registered, numbered from `firstIndex` in the order of their fingerprints.
+    event WorksRegistered(
+        uint32 indexed catalogue,
+        uint24 firstIndex,
+        address indexed registrant,
+        bytes32[] fingerprints,
+        bytes32 metadataDigest,
+        string uri
+    );
+    /// @notice A platform's funds rose by `nano` nano-tokens.
+    event Deposited(address indexed platform, address indexed payer, uint96 nano);
+    /// @notice A platform took `nano` nano-tokens of its unreported funds back.
+    event FundsWithdrawn(address indexed platform, address indexed to, uint96 nano);
+    /// @notice A key was allowed to report for a platform, or no longer is.
+    event ReporterSet(address indexed platform, address indexed reporter, bool allowed);
+    /// @notice What a platform's reporters may spend in a UTC day together was set, in micro-tokens.
+    event LimitSet(address indexed platform, uint56 limit);
+    /// @notice A holder named where its money goes; zero means to the holder itself.
+    event PayeeSet(address indexed holder, address indexed payee);
+    /// @notice Usage of one day was reported and paid; `total` in nano-tokens.
+    event UsageReported(
+        address indexed platform,
+        uint32 indexed batch,
+        uint16 day,
+        address sender,
+        bytes32 evidence,
+        uint96 total,
+        bytes usage
+    );
+    /// @notice Money that is not metered was paid into a deal, in nano-tokens.
+    event Paid(
+        uint32 indexed catalogue,
+        uint16 version,
+        address indexed payer,
+        uint96 nano,
+        bytes32 reason,
+        bytes32 memo
+    );
+    /// @notice What a deal had accrued was divided; each holder was credited floor(accruedBefore * ppm / 1e6).
+    event Allocated(uint32 indexed catalogue, uint16 version, uint96 accruedBefore, uint96 remainder);
+    /// @notice A holder's money left the ledger; `amount` in the token's smallest unit.
+    event Withdrawn(address indexed holder, address indexed to, uint256 amount);
+    /// @notice A pushed transfer failed; the holder keeps the balance. `amount` in the token's smallest unit.
+    event PayoutSkipped(address indexed holder, address indexed to, uint256 amount);
+
     // --- Errors: deployment and amounts ---
 
     /// @notice Thrown when the token's decimals are above 27 or cannot be read.
@@ -127,75 +196,6 @@ interface IRoyalty {
     /// @notice Thrown when a function that only the ledger may call on itself is called from elsewhere.
     error OnlySelf(address sender);
 
-    // --- Events ---
-
-    /// @notice The ledger was made for one token.
-    event Deployed(address indexed token, uint8 decimals);
-    /// @notice A catalogue was opened with its first deal.
-    event CatalogueOpened(
-        uint32 indexed catalogue,
-        uint16 version,
-        address indexed owner,
-        uint16 fromDay,
-        Tariff tariff,
-        bytes split,
-        string uri
-    );
-    /// @notice A catalogue's deal was replaced from `fromDay` on; the version before it ends on that day.
-    event DealAmended(
-        uint32 indexed catalogue,
-        uint16 version,
-        address indexed owner,
-        uint16 fromDay,
-        Tariff tariff,
-        bytes split,
-        string uri
-    );
-    /// @notice Works were registered, numbered from `firstIndex` in the order of their fingerprints.
-    event WorksRegistered(
-        uint32 indexed catalogue,
-        uint24 firstIndex,
-        address indexed registrant,
-        bytes32[] fingerprints,
-        bytes32 metadataDigest,
-        string uri
-    );
-    /// @notice A platform's funds rose by `nano` nano-tokens.
-    event Deposited(address indexed platform, address indexed payer, uint96 nano);
-    /// @notice A platform took `nano` nano-tokens of its unreported funds back.
-    event FundsWithdrawn(address indexed platform, address indexed to, uint96 nano);
-    /// @notice A key was allowed to report for a platform, or no longer is.
-    event ReporterSet(address indexed platform, address indexed reporter, bool allowed);
-    /// @notice What a platform's reporters may spend in a UTC day together was set, in micro-tokens.
-    event LimitSet(address indexed platform, uint56 limit);
-    /// @notice A holder named where its money goes; zero means to the holder itself.
-    event PayeeSet(address indexed holder, address indexed payee);
-    /// @notice Usage of one day was reported and paid; `total` in nano-tokens.
-    event UsageReported(
-        address indexed platform,
-        uint32 indexed batch,
-        uint16 day,
-        address sender,
-        bytes32 evidence,
-        uint96 total,
-        bytes usage
-    );
-    /// @notice Money that is not metered was paid into a deal, in nano-tokens.
-    event Paid(
-        uint32 indexed catalogue,
-        uint16 version,
-        address indexed payer,
-        uint96 nano,
-        bytes32 reason,
-        bytes32 memo
-    );
-    /// @notice What a deal had accrued was divided; each holder was credited floor(accruedBefore * ppm / 1e6).
-    event Allocated(uint32 indexed catalogue, uint16 version, uint96 accruedBefore, uint96 remainder);
-    /// @notice A holder's money left the ledger; `amount` in the token's smallest unit.
-    event Withdrawn(address indexed holder, address indexed to, uint256 amount);
-    /// @notice A pushed transfer failed; the holder keeps the balance. `amount` in the token's smallest unit.
-    event PayoutSkipped(address indexed holder, address indexed to, uint256 amount);
-
     // --- Catalogues ---
 
     /// @notice Opens a catalogue owned by the sender, its first deal (version 1) in force from `fromDay`.
@@ -203,9 +203,12 @@ interface IRoyalty {
     /// @param tariff Prices in nano-tokens.
     /// @param fromDay Any day up to today.
     /// @param uri Where the deal's metadata lie; kept in the event only.
-    function open(bytes calldata split, Tariff calldata tariff, uint16 fromDay, string calldata uri)
-        external
-        returns (uint32 catalogue);
+    function open(
+        bytes calldata split,
+        Tariff calldata tariff,
+        uint16 fromDay,
+        string calldata uri
+    ) external returns (uint32 catalogue);
 
     /// @notice Replaces the catalogue's newest deal from `amendment.fromDay` (1 to 366 days ahead) on.
     /// @dev Needs the signature of every holder whose share falls or ends, and of every holder where a price falls;
@@ -286,13 +289,9 @@ interface IRoyalty {
 
     /// @notice One pushed transfer, which the ledger calls on itself so that all of it succeeds or none; reverts for
     /// everybody else.
-    /// @param amount What is sent, in the token's smallest unit.
-    /// @param taken The same in nano-tokens.
     /// @param before What the ledger holds of the token before, in its smallest unit.
     /// @return held What it holds after.
-    function push(address holder, address to, uint256 amount, uint256 taken, uint256 before)
-        external
-        returns (uint256 held);
+    function push(address holder, uint256 before) external returns (uint256 held);
 
     /// @notice Names where the sender's money goes; zero clears it.
     function setPayee(address payee) external;
@@ -309,10 +308,15 @@ interface IRoyalty {
     function catalogues() external view returns (uint32);
 
     /// @notice A catalogue's owner, newest version and number of works registered.
-    function catalogueOf(uint32 catalogue) external view returns (address owner, uint16 version, uint24 works);
+    function catalogueOf(
+        uint32 catalogue
+    ) external view returns (address owner, uint16 version, uint24 works);
 
     /// @notice A deal and the hash of its split; all zero where it does not exist.
-    function dealOf(uint32 catalogue, uint16 version) external view returns (Deal memory deal, bytes32 splitHash);
+    function dealOf(
+        uint32 catalogue,
+        uint16 version
+    ) external view returns (Deal memory deal, bytes32 splitHash);
 
     /// @notice The version in force on a day, 0 if there is none.
     function versionOn(uint32 catalogue, uint16 day) external view returns (uint16 version);
@@ -330,7 +334,9 @@ interface IRoyalty {
     function payeeOf(address holder) external view returns (address);
 
     /// @notice Packed usage in readable form, one entry a pair.
-    function decodeUsage(bytes calldata usage)
+    function decodeUsage(
+        bytes calldata usage
+    )
         external
         pure
         returns (
@@ -345,5 +351,8 @@ interface IRoyalty {
     function splitHash(bytes calldata split) external view returns (bytes32);
 
     /// @notice The EIP-712 digest that holders sign to consent to an amendment, as things stand now.
-    function amendmentDigest(Amendment calldata amendment, bytes calldata newSplit) external view returns (bytes32);
+    function amendmentDigest(
+        Amendment calldata amendment,
+        bytes calldata newSplit
+    ) external view returns (bytes32);
 }

@@ -2,9 +2,12 @@
 pragma solidity 0.8.30;
 
 import {IRoyalty} from "../interfaces/IRoyalty.sol";
+import {Calldata} from "./Calldata.sol";
 
 /// @notice Reads packed splits: 24 bytes a holder, strictly ascending by address, parts per million.
 library Shares {
+    using Calldata for bytes;
+
     /// @dev Parts per million that the holders of one deal share.
     uint256 internal constant WHOLE = 1_000_000;
 
@@ -22,11 +25,15 @@ library Shares {
         uint256 sum;
         for (uint256 position; position < holders; ++position) {
             (address holder, uint256 ppm) = at(split, position);
-            if (holder == address(0) || holder == ledger || holder == token) revert IRoyalty.AddressRefused(holder);
+            if (holder == address(0) || holder == ledger || holder == token)
+                revert IRoyalty.AddressRefused(holder);
             if (holder <= previous) revert IRoyalty.SplitOrder(position, holder);
             if (ppm == 0) revert IRoyalty.ShareZero(position, holder);
             previous = holder;
-            sum += ppm;
+            // At most 256 shares of 32 bits.
+            unchecked {
+                sum += ppm;
+            }
         }
         if (sum != WHOLE) revert IRoyalty.ShareSum(sum);
         return hashOf(split);
@@ -41,14 +48,20 @@ library Shares {
 
     /// @notice The holder at a position, with its share in ppm.
     function at(bytes calldata split, uint256 position) internal pure returns (address holder, uint256 ppm) {
-        uint256 start;
-        // Callers count positions up to `count`, at most 256: the offset cannot overflow. The slice checks its bounds.
+        // Callers keep positions under the number of entries.
         unchecked {
-            start = position * ENTRY;
+            return entryAt(split, position * ENTRY);
         }
-        uint256 entry = uint192(bytes24(split[start:]));
-        holder = address(uint160(entry >> 32));
-        ppm = uint32(entry);
+    }
+
+    /// @notice The same by where the entry starts, which callers keep within the split.
+    function entryAt(
+        bytes calldata split,
+        uint256 offset
+    ) internal pure returns (address holder, uint256 ppm) {
+        uint256 entry = split.word(offset);
+        holder = address(uint160(entry >> 96));
+        ppm = uint32(entry >> 64);
     }
 
     /// @notice What the ledger keeps of a split.

@@ -2,9 +2,12 @@
 pragma solidity 0.8.30;
 
 import {IRoyalty} from "../interfaces/IRoyalty.sol";
+import {Calldata} from "./Calldata.sol";
 
 /// @notice Reads packed usage: groups of one deal with one kind, each a list of (index, units) pairs.
 library UsageGroups {
+    using Calldata for bytes;
+
     /// @dev Bytes of a group's head: catalogue (4), version (2), kind (1), count of pairs (2).
     uint256 internal constant HEAD = 9;
 
@@ -22,25 +25,29 @@ library UsageGroups {
     /// @return kind 0 view, 1 download, 2 excerpt second; others are refused.
     /// @return pairs The group's pairs, still packed.
     /// @return next Where the next group starts; the length of `usage` after the last.
-    function groupAt(bytes calldata usage, uint256 offset)
-        internal
-        pure
-        returns (uint48 dealId, uint256 kind, bytes calldata pairs, uint256 next)
-    {
-        uint256 start = offset + HEAD;
-        if (start > usage.length) revert IRoyalty.GroupMalformed(offset, usage.length);
-        uint256 head = uint72(bytes9(usage[offset:]));
-        uint256 count = uint16(head);
-        next = start + count * PAIR;
-        if (count == 0 || next > usage.length) revert IRoyalty.GroupMalformed(offset, usage.length);
-        kind = uint8(head >> 16);
-        if (kind > 2) revert IRoyalty.KindUnknown(kind);
-        dealId = uint48(head >> 24);
-        pairs = usage[start:next];
+    function groupAt(
+        bytes calldata usage,
+        uint256 offset
+    ) internal pure returns (uint48 dealId, uint256 kind, bytes calldata pairs, uint256 next) {
+        // Offsets stay near the length of calldata, far from overflow. A head that is cut reads what lies
+        // behind it, but then `next` lies behind the end as well.
+        unchecked {
+            uint256 head = usage.word(offset) >> (256 - 8 * HEAD);
+            uint256 count = uint16(head);
+            next = offset + HEAD + count * PAIR;
+            if (count == 0 || next > usage.length) revert IRoyalty.GroupMalformed(offset, usage.length);
+            kind = uint8(head >> 16);
+            if (kind > 2) revert IRoyalty.KindUnknown(kind);
+            dealId = uint48(head >> 24);
+            pairs = usage[offset + HEAD:next];
+        }
     }
 
     /// @notice The pair at a position of a group: the plain way to read it, which tests compare `sumUnits` with.
-    function pairAt(bytes calldata pairs, uint256 position) internal pure returns (uint24 index, uint24 units) {
+    function pairAt(
+        bytes calldata pairs,
+        uint256 position
+    ) internal pure returns (uint24 index, uint24 units) {
         uint48 pair = uint48(bytes6(pairs[position * PAIR:]));
         index = uint24(pair >> 24);
         units = uint24(pair);
@@ -50,15 +57,20 @@ library UsageGroups {
     function sumUnits(bytes calldata pairs) internal pure returns (uint256 units) {
         uint256 lanes;
         // A lane is 48 bits wide, a number of units 24, a group 65,535 pairs at most: no lane reaches its neighbour.
-        // Offsets stay under the calldata's length; the slices check their bounds.
+        // Offsets stay within the pairs.
         unchecked {
             uint256 whole = pairs.length - (pairs.length % STRIDE);
             for (uint256 offset; offset < whole; offset += STRIDE) {
-                lanes += uint256(bytes32(bytes30(pairs[offset:]))) & UNITS;
+                lanes += pairs.word(offset) & UNITS;
             }
-            lanes += uint256(bytes32(pairs[whole:])) & UNITS;
-            units = uint48(lanes >> 16) + uint48(lanes >> 64) + uint48(lanes >> 112) + uint48(lanes >> 160)
-                + uint48(lanes >> 208);
+            // The pairs that are left, with what lies behind them blanked.
+            lanes += pairs.word(whole) & UNITS & ~(type(uint256).max >> (8 * (pairs.length - whole)));
+            units =
+                uint48(lanes >> 16) +
+                uint48(lanes >> 64) +
+                uint48(lanes >> 112) +
+                uint48(lanes >> 160) +
+                uint48(lanes >> 208);
         }
     }
 }

@@ -7,6 +7,7 @@ import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/Signa
 import {ERC721} from "solady/src/tokens/ERC721.sol";
 
 import {Amendment, Deal, IRoyalty, Tariff} from "../interfaces/IRoyalty.sol";
+import {DealWord, DealWords} from "../libraries/DealWords.sol";
 import {Shares} from "../libraries/Shares.sol";
 import {Ledger} from "./Ledger.sol";
 
@@ -29,10 +30,12 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
     constructor() EIP712("Royalty", "1") {}
 
     /// @inheritdoc IRoyalty
-    function open(bytes calldata split, Tariff calldata tariff, uint16 fromDay, string calldata uri)
-        external
-        returns (uint32 catalogue)
-    {
+    function open(
+        bytes calldata split,
+        Tariff calldata tariff,
+        uint16 fromDay,
+        string calldata uri
+    ) external returns (uint32 catalogue) {
         // Check: nothing was earned before the first deal, so it may start on any day that has begun.
         if (fromDay > _today()) revert DayOutOfRange({day: fromDay, earliest: 0, latest: _today()});
         bytes32 hash = _check(split);
@@ -63,13 +66,14 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
         (uint16 replaced, uint24 works) = _ownedBySender(catalogue);
         // Check: the amendment itself, then every signature, all before any change of state.
         _checkAmendment(amendment, replaced);
-        _requireSplit(_dealId(catalogue, replaced), currentSplit);
+        StoredDeal storage current = _deals[_dealId(catalogue, replaced)];
+        _requireSplit(current, _dealId(catalogue, replaced), currentSplit);
         bytes32 hash = _check(newSplit);
         _checkConsents(amendment, replaced, currentSplit, newSplit, signatures);
         // Effect: end the deal that is replaced, store the new one.
         if (replaced == type(uint16).max) revert CatalogueFull(catalogue);
         version = replaced + 1;
-        _deals[_dealId(catalogue, replaced)].untilDay = amendment.fromDay;
+        current.word = current.word.endOn(amendment.fromDay);
         _setExtraData({id: catalogue, value: _pack({version: version, works: works})});
         _store(catalogue, version, amendment.tariff, amendment.fromDay, hash);
         emit DealAmended(catalogue, version, msg.sender, amendment.fromDay, amendment.tariff, newSplit, uri);
@@ -93,28 +97,18 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
         emit WorksRegistered(catalogue, firstIndex, msg.sender, fingerprints, metadataDigest, uri);
     }
 
-    /// @inheritdoc ERC721
-    function transferFrom(address from, address to, uint256 id) public payable override {
-        _refuseValue();
-        super.transferFrom(from, to, id);
-    }
-
-    /// @inheritdoc ERC721
-    function approve(address account, uint256 id) public payable override {
-        _refuseValue();
-        super.approve(account, id);
-    }
-
     /// @inheritdoc IRoyalty
-    function catalogueOf(uint32 catalogue) external view returns (address owner, uint16 version, uint24 works) {
+    function catalogueOf(
+        uint32 catalogue
+    ) external view returns (address owner, uint16 version, uint24 works) {
         owner = _ownerOf(catalogue);
         (version, works) = _unpack(catalogue);
     }
 
     /// @inheritdoc IRoyalty
     function dealOf(uint32 catalogue, uint16 version) external view returns (Deal memory deal, bytes32 hash) {
-        uint48 dealId = _dealId(catalogue, version);
-        return (_deals[dealId], _splitHashes[dealId]);
+        StoredDeal storage stored = _deals[_dealId(catalogue, version)];
+        return (stored.word.unpack(), stored.splitHash);
     }
 
     /// @inheritdoc IRoyalty
@@ -128,12 +122,27 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
     }
 
     /// @inheritdoc IRoyalty
-    function amendmentDigest(Amendment calldata amendment, bytes calldata newSplit) external view returns (bytes32) {
+    function amendmentDigest(
+        Amendment calldata amendment,
+        bytes calldata newSplit
+    ) external view returns (bytes32) {
         address producer = _ownerOf(amendment.catalogue);
         if (producer == address(0)) revert CatalogueUnknown(amendment.catalogue);
         _check(newSplit);
-        (uint16 replaced,) = _unpack(amendment.catalogue);
+        (uint16 replaced, ) = _unpack(amendment.catalogue);
         return _digest(amendment, replaced, producer, newSplit);
+    }
+
+    /// @inheritdoc ERC721
+    function transferFrom(address from, address to, uint256 id) public payable override {
+        _refuseValue();
+        super.transferFrom(from, to, id);
+    }
+
+    /// @inheritdoc ERC721
+    function approve(address account, uint256 id) public payable override {
+        _refuseValue();
+        super.approve(account, id);
     }
 
     /// @inheritdoc ERC721
@@ -156,21 +165,20 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
     /// @dev The version in force on a day, 0 if there is none. Versions start on strictly later days, and only the
     /// newest can lie ahead: for today this reads two deals at most.
     function _versionOn(uint32 catalogue, uint256 day) internal view returns (uint16 version) {
-        (version,) = _unpack(catalogue);
-        while (version != 0 && _deals[_dealId(catalogue, version)].fromDay > day) --version;
+        (version, ) = _unpack(catalogue);
+        while (version != 0 && _deals[_dealId(catalogue, version)].word.fromDay() > day) --version;
     }
 
-    function _store(uint32 catalogue, uint16 version, Tariff calldata tariff, uint16 fromDay, bytes32 hash) private {
-        uint48 dealId = _dealId(catalogue, version);
-        _splitHashes[dealId] = hash;
-        _deals[dealId] = Deal({
-            accrued: 0,
-            viewPrice: tariff.viewPrice,
-            downloadPrice: tariff.downloadPrice,
-            excerptPrice: tariff.excerptPrice,
-            fromDay: fromDay,
-            untilDay: 0,
-            exists: true
+    function _store(
+        uint32 catalogue,
+        uint16 version,
+        Tariff calldata tariff,
+        uint16 fromDay,
+        bytes32 hash
+    ) private {
+        _deals[_dealId(catalogue, version)] = StoredDeal({
+            word: DealWords.make({tariff: tariff, startDay: fromDay}),
+            splitHash: hash
         });
     }
 
@@ -188,7 +196,8 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
     function _ownedBySender(uint32 catalogue) private view returns (uint16 version, uint24 works) {
         address owner = _ownerOf(catalogue);
         if (owner == address(0)) revert CatalogueUnknown(catalogue);
-        if (owner != msg.sender) revert NotCatalogueOwner({catalogue: catalogue, sender: msg.sender, owner: owner});
+        if (owner != msg.sender)
+            revert NotCatalogueOwner({catalogue: catalogue, sender: msg.sender, owner: owner});
         return _unpack(catalogue);
     }
 
@@ -196,7 +205,7 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
     function _checkAmendment(Amendment calldata amendment, uint16 replaced) private view {
         uint256 today = _today();
         if (block.timestamp > amendment.deadline) revert DeadlinePassed(amendment.deadline, block.timestamp);
-        uint16 replacedFrom = _deals[_dealId(amendment.catalogue, replaced)].fromDay;
+        uint16 replacedFrom = _deals[_dealId(amendment.catalogue, replaced)].word.fromDay();
         if (replacedFrom > today) revert AmendmentPending(amendment.catalogue, replaced, replacedFrom);
         if (amendment.fromDay <= today || amendment.fromDay > today + NOTICE_DAYS) {
             revert DayOutOfRange({day: amendment.fromDay, earliest: today + 1, latest: today + NOTICE_DAYS});
@@ -213,8 +222,9 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
         bytes[] calldata signatures
     ) private view {
         uint256 holders = Shares.count(currentSplit);
-        if (signatures.length != holders) revert SignatureCount({expected: holders, given: signatures.length});
-        bool cheaper = _anyPriceFalls(_deals[_dealId(amendment.catalogue, replaced)], amendment.tariff);
+        if (signatures.length != holders)
+            revert SignatureCount({expected: holders, given: signatures.length});
+        bool cheaper = _anyPriceFalls(_deals[_dealId(amendment.catalogue, replaced)].word, amendment.tariff);
         bytes32 digest = _digest(amendment, replaced, msg.sender, newSplit);
         uint256 position;
         for (uint256 i; i < holders; ++i) {
@@ -222,38 +232,42 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
             uint256 newPpm;
             (newPpm, position) = _shareFrom(newSplit, position, holder);
             if (!cheaper && newPpm >= ppm) continue;
-            if (holder != msg.sender && !_signed(holder, digest, signatures[i])) revert ConsentMissing(holder);
+            if (holder != msg.sender && !_signed(holder, digest, signatures[i]))
+                revert ConsentMissing(holder);
         }
     }
 
     /// @dev ECDSA first: an account with code (EIP-7702) may sign with its key, a contract signs by ERC-1271.
     function _signed(address holder, bytes32 digest, bytes calldata signature) private view returns (bool) {
-        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
+        (address signer, ECDSA.RecoverError failure, ) = ECDSA.tryRecoverCalldata(digest, signature);
         if (failure == ECDSA.RecoverError.NoError && signer == holder) return true;
-        return holder.code.length != 0
-            && SignatureChecker.isValidERC1271SignatureNowCalldata(holder, digest, signature);
+        return
+            holder.code.length != 0 &&
+            SignatureChecker.isValidERC1271SignatureNowCalldata(holder, digest, signature);
     }
 
     /// @dev The EIP-712 digest of an amendment.
-    function _digest(Amendment calldata amendment, uint16 replaced, address producer, bytes calldata newSplit)
-        private
-        view
-        returns (bytes32)
-    {
-        return _hashTypedDataV4(
-            keccak256(
-                abi.encode(
-                    AMENDMENT_TYPEHASH,
-                    amendment.catalogue,
-                    replaced,
-                    producer,
-                    amendment.fromDay,
-                    amendment.tariff,
-                    _hashShares(newSplit),
-                    amendment.deadline
+    function _digest(
+        Amendment calldata amendment,
+        uint16 replaced,
+        address producer,
+        bytes calldata newSplit
+    ) private view returns (bytes32) {
+        return
+            _hashTypedDataV4(
+                keccak256(
+                    abi.encode(
+                        AMENDMENT_TYPEHASH,
+                        amendment.catalogue,
+                        replaced,
+                        producer,
+                        amendment.fromDay,
+                        amendment.tariff,
+                        _hashShares(newSplit),
+                        amendment.deadline
+                    )
                 )
-            )
-        );
+            );
     }
 
     function _unpack(uint32 catalogue) private view returns (uint16 version, uint24 works) {
@@ -267,17 +281,19 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
         return (uint96(works) << 16) | version;
     }
 
-    function _anyPriceFalls(Deal storage deal, Tariff calldata tariff) private view returns (bool) {
-        return tariff.viewPrice < deal.viewPrice || tariff.downloadPrice < deal.downloadPrice
-            || tariff.excerptPrice < deal.excerptPrice;
+    function _anyPriceFalls(DealWord deal, Tariff calldata tariff) private pure returns (bool) {
+        return
+            tariff.viewPrice < deal.price(0) ||
+            tariff.downloadPrice < deal.price(1) ||
+            tariff.excerptPrice < deal.price(2);
     }
 
     /// @dev A holder's share in a split, 0 if it has none, searched from a position on; also where to search next.
-    function _shareFrom(bytes calldata split, uint256 position, address holder)
-        private
-        pure
-        returns (uint256 ppm, uint256 next)
-    {
+    function _shareFrom(
+        bytes calldata split,
+        uint256 position,
+        address holder
+    ) private pure returns (uint256 ppm, uint256 next) {
         uint256 holders = split.length / Shares.ENTRY;
         for (next = position; next < holders; ++next) {
             (address found, uint256 share) = Shares.at(split, next);

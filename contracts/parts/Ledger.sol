@@ -5,7 +5,9 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
-import {Deal, IRoyalty, Platform} from "../interfaces/IRoyalty.sol";
+import {IRoyalty, Platform} from "../interfaces/IRoyalty.sol";
+import {AccountWord} from "../libraries/AccountWords.sol";
+import {DealWord} from "../libraries/DealWords.sol";
 import {NanoTokens} from "../libraries/NanoTokens.sol";
 import {Shares} from "../libraries/Shares.sol";
 
@@ -13,20 +15,24 @@ import {Shares} from "../libraries/Shares.sol";
 abstract contract Ledger is IRoyalty, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
-    /// @dev A holder's allocated money; the payee itself lies apart, read only where the flag says that there is one.
+    /// @dev What is stored of a deal: the word that usage touches, with the hash of its split beside it.
+    struct StoredDeal {
+        DealWord word;
+        bytes32 splitHash;
+    }
+
+    /// @dev What is stored of a holder; the payee itself lies apart, read only where the word says that there is one.
     struct Account {
-        uint248 nano;
-        bool hasPayee;
+        AccountWord word;
     }
 
     IERC20 private immutable _token;
-    uint8 internal immutable _decimals;
+    uint8 private immutable _decimals;
+    uint256 private immutable _nanoPerUnit;
+    uint256 private immutable _unitsPerNano;
 
     /// @dev Keyed by catalogue << 16 | version, which is how usage and allocations write a deal.
-    mapping(uint48 dealId => Deal deal) internal _deals;
-
-    /// @dev Keyed as `_deals`.
-    mapping(uint48 dealId => bytes32 splitHash) internal _splitHashes;
+    mapping(uint48 dealId => StoredDeal deal) internal _deals;
 
     mapping(address platform => Platform state) internal _platforms;
 
@@ -36,19 +42,19 @@ abstract contract Ledger is IRoyalty, ReentrancyGuardTransient {
         _token = IERC20(token_);
         (bool read, uint8 decimals) = SafeERC20.tryGetDecimals(_token);
         if (!read) revert DecimalsUnsupported(type(uint256).max);
-        if (decimals > NanoTokens.MAX_DECIMALS) revert DecimalsUnsupported(decimals);
+        (_nanoPerUnit, _unitsPerNano) = NanoTokens.scaleOf(decimals);
         _decimals = decimals;
         emit Deployed({token: token_, decimals: decimals});
     }
 
     /// @inheritdoc IRoyalty
-    function token() public view returns (address) {
-        return address(_token);
+    function tokenDecimals() external view returns (uint8) {
+        return _decimals;
     }
 
     /// @inheritdoc IRoyalty
-    function tokenDecimals() external view returns (uint8) {
-        return _decimals;
+    function token() public view returns (address) {
+        return address(_token);
     }
 
     /// @dev Interaction: pulls exactly `amount` of the token's smallest unit from the sender.
@@ -64,6 +70,16 @@ abstract contract Ledger is IRoyalty, ReentrancyGuardTransient {
         _token.safeTransfer(to, amount);
         held = _held();
         _requireExact({expected: amount, moved: before > held ? before - held : 0});
+    }
+
+    /// @dev An amount from outside in nano-tokens.
+    function _toNano(uint256 amount) internal view returns (uint96 nano) {
+        return NanoTokens.fromUnits({amount: amount, nanoPerUnit: _nanoPerUnit, unitsPerNano: _unitsPerNano});
+    }
+
+    /// @dev What of `nano` can leave the ledger, in the token's smallest unit, then what stays, in nano-tokens.
+    function _toUnits(uint256 nano) internal view returns (uint256 amount, uint256 rest) {
+        return NanoTokens.toUnits({nano: nano, nanoPerUnit: _nanoPerUnit, unitsPerNano: _unitsPerNano});
     }
 
     /// @dev What the contract holds of the token, in its smallest unit.
@@ -83,16 +99,13 @@ abstract contract Ledger is IRoyalty, ReentrancyGuardTransient {
         }
     }
 
-    /// @dev Adds money to a deal that exists.
-    function _accrue(uint48 dealId, uint96 accrued, uint256 nano) internal {
-        _deals[dealId].accrued = NanoTokens.narrow(accrued + nano);
-    }
-
-    /// @dev Refuses a split other than the one that the deal was made with.
-    function _requireSplit(uint48 dealId, bytes calldata split) internal view {
-        bytes32 expected = _splitHashes[dealId];
+    /// @dev Refuses a split other than the one that the deal was made with; no split has the hash of a deal unknown.
+    function _requireSplit(StoredDeal storage deal, uint48 dealId, bytes calldata split) internal view {
+        bytes32 expected = deal.splitHash;
         bytes32 given = Shares.hashOf(split);
-        if (given != expected) revert SplitMismatch(_catalogueOf(dealId), _versionOf(dealId), expected, given);
+        if (given == expected) return;
+        if (!deal.word.exists()) revert DealUnknown(_catalogueOf(dealId), _versionOf(dealId));
+        revert SplitMismatch(_catalogueOf(dealId), _versionOf(dealId), expected, given);
     }
 
     function _dealId(uint32 catalogue, uint16 version) internal pure returns (uint48) {

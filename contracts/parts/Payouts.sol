@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Deal, IRoyalty} from "../interfaces/IRoyalty.sol";
+import {IRoyalty} from "../interfaces/IRoyalty.sol";
+import {AccountWord} from "../libraries/AccountWords.sol";
 import {Allocations} from "../libraries/Allocations.sol";
-import {NanoTokens} from "../libraries/NanoTokens.sol";
+import {DealWord} from "../libraries/DealWords.sol";
 import {Shares} from "../libraries/Shares.sol";
 import {Ledger} from "./Ledger.sol";
 
@@ -25,11 +26,7 @@ abstract contract Payouts is Ledger {
 
     /// @inheritdoc IRoyalty
     function withdraw(address holder) external nonReentrant returns (uint256 amount) {
-        uint256 taken;
-        (amount, taken) = _payable(holder);
-        // Check: there is something to send.
-        if (amount == 0) revert NothingPayable(holder);
-        _payOut({holder: holder, to: payeeOf(holder), amount: amount, taken: taken, before: _held()});
+        (amount, ) = _payOut({holder: holder, before: _held()});
     }
 
     /// @inheritdoc IRoyalty
@@ -44,13 +41,10 @@ abstract contract Payouts is Ledger {
     }
 
     /// @inheritdoc IRoyalty
-    function push(address holder, address to, uint256 amount, uint256 taken, uint256 before)
-        external
-        returns (uint256 held)
-    {
+    function push(address holder, uint256 before) external returns (uint256 held) {
         // Check: the ledger alone calls this, under the guard of the function in which it does.
         if (msg.sender != address(this)) revert OnlySelf(msg.sender);
-        return _payOut({holder: holder, to: to, amount: amount, taken: taken, before: before});
+        (, held) = _payOut({holder: holder, before: before});
     }
 
     /// @inheritdoc IRoyalty
@@ -59,18 +53,19 @@ abstract contract Payouts is Ledger {
         if (payee != address(0)) _requireReachable(payee);
         // Effect: name it.
         _payees[msg.sender] = payee;
-        _accounts[msg.sender].hasPayee = payee != address(0);
+        Account storage account = _accounts[msg.sender];
+        account.word = account.word.withPayee(payee != address(0));
         emit PayeeSet({holder: msg.sender, payee: payee});
     }
 
     /// @inheritdoc IRoyalty
     function balanceOfHolder(address holder) external view returns (uint256 nano) {
-        return _accounts[holder].nano;
+        return _accounts[holder].word.nano();
     }
 
     /// @inheritdoc IRoyalty
     function payeeOf(address holder) public view returns (address) {
-        return _accounts[holder].hasPayee ? _payees[holder] : holder;
+        return _payeeOf(holder, _accounts[holder].word);
     }
 
     function _allocateAll(bytes calldata allocations) private {
@@ -84,29 +79,34 @@ abstract contract Payouts is Ledger {
     /// @dev Divides what one deal has accrued; does nothing where that gives nobody anything.
     function _allocate(uint48 dealId, bytes calldata split) private {
         // Check: the deal, then that this is its split; whatever has its hash was checked when the deal was made.
-        Deal storage deal = _deals[dealId];
-        if (!deal.exists) revert DealUnknown(_catalogueOf(dealId), _versionOf(dealId));
-        _requireSplit(dealId, split);
+        StoredDeal storage deal = _deals[dealId];
+        _requireSplit(deal, dealId, split);
         // Effect: credit the holders, keep the remainder.
-        uint96 accrued = deal.accrued;
+        DealWord word = deal.word;
+        uint96 accrued = word.accrued();
         uint96 remainder = accrued - _creditAll(split, accrued);
         if (remainder == accrued) return;
-        deal.accrued = remainder;
+        deal.word = word.withAccrued(remainder);
         emit Allocated(_catalogueOf(dealId), _versionOf(dealId), accrued, remainder);
     }
 
     /// @dev Credits every holder with its part; returns the sum, at most `accrued` since the shares sum to the whole.
     function _creditAll(bytes calldata split, uint96 accrued) private returns (uint96 credited) {
-        uint256 holders = split.length / Shares.ENTRY;
-        uint256 sum;
-        for (uint256 i; i < holders; ++i) {
-            (address holder, uint256 ppm) = Shares.at(split, i);
-            uint256 part = Shares.partOf(accrued, ppm);
-            if (part == 0) continue;
-            _accounts[holder].nano += uint248(part);
-            sum += part;
+        // Offsets stay within the split; parts of `accrued` sum to at most that.
+        unchecked {
+            for (uint256 offset; offset < split.length; offset += Shares.ENTRY) {
+                (address holder, uint256 ppm) = Shares.entryAt(split, offset);
+                uint256 part = Shares.partOf(accrued, ppm);
+                if (part == 0) continue;
+                _credit(holder, part);
+                credited += uint96(part);
+            }
         }
-        return uint96(sum);
+    }
+
+    function _credit(address holder, uint256 nano) private {
+        Account storage account = _accounts[holder];
+        account.word = account.word.plus(nano);
     }
 
     /// @dev Pays many, each in an isolated call; what the contract holds is carried from one to the next.
@@ -119,34 +119,37 @@ abstract contract Payouts is Ledger {
 
     /// @dev A transfer that fails leaves everything as it was, what is held included. Its error is not even copied.
     function _push(address holder, uint256 before) private returns (uint256 held) {
-        (uint256 amount, uint256 taken) = _payable(holder);
+        AccountWord word = _accounts[holder].word;
+        (uint256 amount, ) = _toUnits(word.nano());
         if (amount == 0) return before;
-        address to = payeeOf(holder);
         // Check: enough gas for a full stipend, or whoever calls could make others' payouts fail by sending little.
         if (gasleft() < PUSH_GAS_NEEDED) revert GasTooLow({needed: PUSH_GAS_NEEDED, available: gasleft()});
         // Interaction: with ourselves, so that all of it succeeds or none.
-        try this.push{gas: PUSH_GAS}(holder, to, amount, taken, before) returns (uint256 left) {
+        try this.push{gas: PUSH_GAS}(holder, before) returns (uint256 left) {
             return left;
         } catch {
-            emit PayoutSkipped({holder: holder, to: to, amount: amount});
+            emit PayoutSkipped({holder: holder, to: _payeeOf(holder, word), amount: amount});
             return before;
         }
     }
 
-    /// @dev Sends a holder's money.
-    function _payOut(address holder, address to, uint256 amount, uint256 taken, uint256 before)
-        private
-        returns (uint256 held)
-    {
+    /// @dev Sends a holder's money, `before` being what the ledger holds till then; returns what it holds after.
+    function _payOut(address holder, uint256 before) private returns (uint256 amount, uint256 held) {
+        // Check: there is something to send.
+        Account storage account = _accounts[holder];
+        AccountWord word = account.word;
+        uint256 rest;
+        (amount, rest) = _toUnits(word.nano());
+        if (amount == 0) revert NothingPayable(holder);
         // Effect: debit the holder.
-        _accounts[holder].nano -= uint248(taken);
+        account.word = word.withNano(rest);
+        address to = _payeeOf(holder, word);
         emit Withdrawn({holder: holder, to: to, amount: amount});
         // Interaction: send it.
-        return _send({to: to, amount: amount, before: before});
+        held = _send({to: to, amount: amount, before: before});
     }
 
-    /// @dev What a holder could take now: in the token's smallest unit, then the same in nano-tokens.
-    function _payable(address holder) private view returns (uint256 amount, uint256 taken) {
-        return NanoTokens.toUnits(_accounts[holder].nano, _decimals);
+    function _payeeOf(address holder, AccountWord word) private view returns (address) {
+        return word.hasPayee() ? _payees[holder] : holder;
     }
 }

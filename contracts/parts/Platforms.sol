@@ -15,7 +15,7 @@ abstract contract Platforms is Ledger {
     function deposit(address platform, uint256 amount) external nonReentrant {
         // Check: where it goes, how much it is.
         _requireReachable(platform);
-        uint96 nano = NanoTokens.fromUnits(amount, _decimals);
+        uint96 nano = _toNano(amount);
         // Interaction: first, since only what has come in is credited; the guard keeps everything else out meanwhile.
         _pull(amount);
         // Effect: credit the platform.
@@ -28,7 +28,7 @@ abstract contract Platforms is Ledger {
     function withdrawFunds(uint256 amount, address to) external nonReentrant {
         // Check: where it goes, how much it is.
         _requireReachable(to);
-        uint96 nano = NanoTokens.fromUnits(amount, _decimals);
+        uint96 nano = _toNano(amount);
         // Effect: debit the platform.
         Platform storage state = _platforms[msg.sender];
         state.funds = _fundsLess({platform: msg.sender, funds: state.funds, nano: nano});
@@ -67,7 +67,12 @@ abstract contract Platforms is Ledger {
     }
 
     /// @dev Counts `nano` as spent on `today`, in micro-tokens rounded up.
-    function _countAgainstLimit(Platform memory state, address platform, uint96 nano, uint256 today) private pure {
+    function _countAgainstLimit(
+        Platform memory state,
+        address platform,
+        uint96 nano,
+        uint256 today
+    ) private pure {
         uint256 spent = state.spentDay == today ? state.spent : 0;
         uint256 left = state.limit > spent ? state.limit - spent : 0;
         uint256 needed = NanoTokens.toMicro(nano);

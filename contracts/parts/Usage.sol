@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Deal, IRoyalty, Platform} from "../interfaces/IRoyalty.sol";
-import {NanoTokens} from "../libraries/NanoTokens.sol";
+import {IRoyalty, Platform} from "../interfaces/IRoyalty.sol";
+import {DealWord} from "../libraries/DealWords.sol";
 import {UsageGroups} from "../libraries/UsageGroups.sol";
 import {Catalogues} from "./Catalogues.sol";
 import {Platforms} from "./Platforms.sol";
@@ -28,7 +28,8 @@ abstract contract Usage is Catalogues, Platforms {
         bytes calldata usage
     ) external nonReentrant {
         // Check: who reports, which batch, which day.
-        if (msg.sender != platform && !isReporter(platform, msg.sender)) revert NotReporter(platform, msg.sender);
+        if (msg.sender != platform && !isReporter(platform, msg.sender))
+            revert NotReporter(platform, msg.sender);
         Platform memory state = _platforms[platform];
         uint32 next = state.batches + 1;
         if (batch != next) revert BatchNotNext({expected: next, given: batch});
@@ -48,17 +49,19 @@ abstract contract Usage is Catalogues, Platforms {
         // Check: where it goes, how much it is.
         uint16 version = _versionOn(catalogue, _today());
         if (version == 0) revert CatalogueUnknown(catalogue);
-        uint96 nano = NanoTokens.fromUnits(amount, _decimals);
+        uint96 nano = _toNano(amount);
         // Interaction: first, since only what has come in is credited; the guard keeps everything else out meanwhile.
         _pull(amount);
         // Effect: credit the deal of today.
-        Deal storage deal = _deals[_dealId(catalogue, version)];
-        deal.accrued = NanoTokens.narrow(uint256(deal.accrued) + nano);
+        StoredDeal storage deal = _deals[_dealId(catalogue, version)];
+        deal.word = deal.word.plus(nano);
         emit Paid(catalogue, version, msg.sender, nano, reason, memo);
     }
 
     /// @inheritdoc IRoyalty
-    function decodeUsage(bytes calldata usage)
+    function decodeUsage(
+        bytes calldata usage
+    )
         external
         pure
         returns (
@@ -72,7 +75,10 @@ abstract contract Usage is Catalogues, Platforms {
         Rows memory rows = _newRows(_countPairs(usage));
         uint256 row;
         for (uint256 offset; offset < usage.length;) {
-            (uint48 dealId, uint256 kind, bytes calldata pairs, uint256 next) = UsageGroups.groupAt(usage, offset);
+            (uint48 dealId, uint256 kind, bytes calldata pairs, uint256 next) = UsageGroups.groupAt(
+                usage,
+                offset
+            );
             row = _fill(rows, row, dealId, uint8(kind), pairs);
             offset = next;
         }
@@ -83,53 +89,58 @@ abstract contract Usage is Catalogues, Platforms {
     function _accrueAll(bytes calldata usage, uint16 day) private returns (uint256 total) {
         if (usage.length == 0) revert GroupMalformed({offset: 0, length: 0});
         for (uint256 offset; offset < usage.length;) {
-            (uint48 dealId, uint256 kind, bytes calldata pairs, uint256 next) = UsageGroups.groupAt(usage, offset);
-            Deal memory deal = _deals[dealId];
-            _requireInForce(deal, dealId, day);
-            uint256 nano = UsageGroups.sumUnits(pairs) * _price(deal, kind);
-            _accrue(dealId, deal.accrued, nano);
-            total += nano;
+            (uint48 dealId, uint256 kind, bytes calldata pairs, uint256 next) = UsageGroups.groupAt(
+                usage,
+                offset
+            );
+            StoredDeal storage deal = _deals[dealId];
+            DealWord word = deal.word;
+            _requireInForce(word, dealId, day);
+            // Units are under 2^40, as is the price; under 2^32 groups fit any calldata: nothing here can overflow.
+            unchecked {
+                uint256 nano = UsageGroups.sumUnits(pairs) * word.price(kind);
+                deal.word = word.plus(nano);
+                total += nano;
+            }
             offset = next;
         }
     }
 
-    function _requireInForce(Deal memory deal, uint48 dealId, uint16 day) private pure {
-        if (!deal.exists) revert DealUnknown(_catalogueOf(dealId), _versionOf(dealId));
-        if (day < deal.fromDay || (deal.untilDay != 0 && day >= deal.untilDay)) {
-            revert DealNotInForce(_catalogueOf(dealId), _versionOf(dealId), day, deal.fromDay, deal.untilDay);
-        }
-    }
-
-    function _price(Deal memory deal, uint256 kind) private pure returns (uint256 nano) {
-        if (kind == 0) return deal.viewPrice;
-        return kind == 1 ? deal.downloadPrice : deal.excerptPrice;
+    function _requireInForce(DealWord deal, uint48 dealId, uint16 day) private pure {
+        (uint32 catalogue, uint16 version) = (_catalogueOf(dealId), _versionOf(dealId));
+        if (!deal.exists()) revert DealUnknown(catalogue, version);
+        if (!deal.inForceOn(day))
+            revert DealNotInForce(catalogue, version, day, deal.fromDay(), deal.untilDay());
     }
 
     function _countPairs(bytes calldata usage) private pure returns (uint256 count) {
         if (usage.length == 0) revert GroupMalformed({offset: 0, length: 0});
         for (uint256 offset; offset < usage.length;) {
-            (,, bytes calldata pairs, uint256 next) = UsageGroups.groupAt(usage, offset);
+            (, , bytes calldata pairs, uint256 next) = UsageGroups.groupAt(usage, offset);
             count += pairs.length / UsageGroups.PAIR;
             offset = next;
         }
     }
 
     function _newRows(uint256 count) private pure returns (Rows memory) {
-        return Rows({
-            catalogueIds: new uint32[](count),
-            versions: new uint16[](count),
-            kinds: new uint8[](count),
-            indexes: new uint24[](count),
-            units: new uint24[](count)
-        });
+        return
+            Rows({
+                catalogueIds: new uint32[](count),
+                versions: new uint16[](count),
+                kinds: new uint8[](count),
+                indexes: new uint24[](count),
+                units: new uint24[](count)
+            });
     }
 
     /// @dev Fills in a group's rows from `row` on; returns where the next group's rows start.
-    function _fill(Rows memory rows, uint256 row, uint48 dealId, uint8 kind, bytes calldata pairs)
-        private
-        pure
-        returns (uint256)
-    {
+    function _fill(
+        Rows memory rows,
+        uint256 row,
+        uint48 dealId,
+        uint8 kind,
+        bytes calldata pairs
+    ) private pure returns (uint256) {
         for (uint256 i; i < pairs.length / UsageGroups.PAIR; ++i) {
             rows.catalogueIds[row] = _catalogueOf(dealId);
             rows.versions[row] = _versionOf(dealId);

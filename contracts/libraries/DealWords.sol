@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Deal, Tariff} from "../interfaces/IRoyalty.sol";
+import {NanoTokens} from "./NanoTokens.sol";
+
+/// @notice A deal as the one word that it is stored in.
+/// @dev From the lowest bit: accrued 96, view price 40, download price 40, excerpt price 40, from-day 16, until-day 16,
+/// exists 1. Read and written whole, since a report touches one slot a deal and little else (docs/decisions/0102).
+type DealWord is uint256;
+
+using DealWords for DealWord global;
+
+/// @notice Reads or changes a deal's word.
+library DealWords {
+    uint256 private constant PRICES = 96;
+    uint256 private constant PRICE_BITS = 40;
+    uint256 private constant FROM_DAY = 216;
+    uint256 private constant UNTIL_DAY = 232;
+    uint256 private constant EXISTS = 248;
+
+    /// @notice A new deal, open to the future, that has accrued nothing.
+    function make(Tariff calldata tariff, uint16 startDay) internal pure returns (DealWord) {
+        return
+            DealWord.wrap(
+                (uint256(tariff.viewPrice) << PRICES) |
+                    (uint256(tariff.downloadPrice) << (PRICES + PRICE_BITS)) |
+                    (uint256(tariff.excerptPrice) << (PRICES + 2 * PRICE_BITS)) |
+                    (uint256(startDay) << FROM_DAY) |
+                    (1 << EXISTS)
+            );
+    }
+
+    /// @notice The deal ending on a day; it must be open.
+    function endOn(DealWord word, uint16 day) internal pure returns (DealWord) {
+        return DealWord.wrap(DealWord.unwrap(word) | (uint256(day) << UNTIL_DAY));
+    }
+
+    /// @notice The deal with `nano` more accrued; refused where that does not fit.
+    function plus(DealWord word, uint256 nano) internal pure returns (DealWord) {
+        NanoTokens.narrow(word.accrued() + nano);
+        // What is added stays within the lowest 96 bits, as just checked.
+        unchecked {
+            return DealWord.wrap(DealWord.unwrap(word) + nano);
+        }
+    }
+
+    /// @notice The deal with another amount accrued.
+    function withAccrued(DealWord word, uint96 nano) internal pure returns (DealWord) {
+        return DealWord.wrap((DealWord.unwrap(word) & ~uint256(type(uint96).max)) | nano);
+    }
+
+    /// @notice What the deal has accrued, in nano-tokens.
+    function accrued(DealWord word) internal pure returns (uint96) {
+        return uint96(DealWord.unwrap(word));
+    }
+
+    /// @notice The price of a kind of usage that is 0, 1 or 2, in nano-tokens a unit.
+    function price(DealWord word, uint256 kind) internal pure returns (uint40) {
+        return uint40(DealWord.unwrap(word) >> (PRICES + PRICE_BITS * kind));
+    }
+
+    /// @notice The first day on which the deal is in force.
+    function fromDay(DealWord word) internal pure returns (uint16) {
+        return uint16(DealWord.unwrap(word) >> FROM_DAY);
+    }
+
+    /// @notice The first day on which the deal is no longer in force, 0 while it is open.
+    function untilDay(DealWord word) internal pure returns (uint16) {
+        return uint16(DealWord.unwrap(word) >> UNTIL_DAY);
+    }
+
+    /// @notice Whether there is such a deal.
+    function exists(DealWord word) internal pure returns (bool) {
+        return DealWord.unwrap(word) >> EXISTS != 0;
+    }
+
+    /// @notice Whether the deal is in force on a day.
+    function inForceOn(DealWord word, uint16 day) internal pure returns (bool) {
+        uint16 until = word.untilDay();
+        return day >= word.fromDay() && (until == 0 || day < until);
+    }
+
+    /// @notice The word as people read it.
+    function unpack(DealWord word) internal pure returns (Deal memory) {
+        return
+            Deal({
+                accrued: word.accrued(),
+                viewPrice: word.price(0),
+                downloadPrice: word.price(1),
+                excerptPrice: word.price(2),
+                fromDay: word.fromDay(),
+                untilDay: word.untilDay(),
+                exists: word.exists()
+            });
+    }
+}

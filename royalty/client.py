@@ -200,11 +200,9 @@ class Royalty:
 
     def confirm(self, calls: Sequence[Call]) -> None:
         """Ask before sending: raises DryRun in a dry run, Declined where the person says no."""
-        if not calls or (self.approver is None and not self.dry_run):
-            return
         if self.dry_run:
             raise DryRun(self.plan(calls))
-        if self.approver is not None and not self.node.is_local:
+        if calls and self.approver is not None and not self.node.is_local:
             self.approver(self, self.plan(calls))
 
     def send(self, call: Call) -> Receipt:

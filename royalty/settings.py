@@ -72,9 +72,8 @@ class Settings:
 
         chosen = first(network, "network")
         table = network_table(chosen or LOCAL, toml, path)
-        address = first(rpc, "rpc") if not table.get("rpc") else _flag_or_env(rpc, "RPC", environ)
         local = read_local_chain(here / STATE) if (chosen or LOCAL) == LOCAL else None
-        given = address or table.get("rpc")
+        given = _flag_or_env(rpc, "RPC", environ) or table.get("rpc") or toml.get("rpc")
         # Another node named without a network may be of any chain.
         expected = table.get("chain_id") if chosen or not given else None
         return cls(

@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,23 @@ def up(settings: Settings, *, port: int | None = None) -> LocalChain:
     Raises InputError where it runs on another port than asked for, MissingProgram without Anvil,
     ChainError where it does not answer in time or the port is taken.
     """
+    with _alone(settings.state):
+        return _up(settings, port)
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Keep two `chain up` in one folder from starting two chains, where the system has such locks."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "chain.lock").open("w") as file:
+        with suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _up(settings: Settings, port: int | None) -> LocalChain:
     known = read_local_chain(settings.state)
     if known is not None and is_ours(known):
         if port is not None and port != known.port:

@@ -13,7 +13,7 @@ from royalty.chain.codec import checksum, codec, encode
 from royalty.chain.events import number, topic_of
 from royalty.chain.ledger import Call
 from royalty.chain.node import Node
-from royalty.chain.sender import Signer, create, raw_call, transact
+from royalty.chain.sender import Signer, raw_call, transact
 from royalty.errors import ChainError, InputError
 from royalty.files import write_json
 from royalty.money import MAX_DECIMALS
@@ -52,7 +52,12 @@ def create2_address(code: bytes, salt: bytes = SALT) -> str:
 
 
 def deployment_call(node: Node, code: bytes, description: str) -> Call | None:
-    """Return the call that makes a contract at its CREATE2 address, None where it stands there already."""
+    """Return the call that makes a contract, None where it stands at its CREATE2 address already.
+
+    Without the factory on a chain the contract gets an address that the account and its nonce decide.
+    """
+    if not node.code(FACTORY):
+        return raw_call(None, code, description)
     if node.code(create2_address(code)):
         return None
     return raw_call(FACTORY, SALT + code, description)
@@ -75,23 +80,40 @@ def check_token(node: Node, token: str) -> None:
         )
 
 
-def plan_deployment(node: Node, token: str | None) -> tuple[str, list[Call]]:
-    """Return the token's address and the calls still to send; without a token, the local chain's TestUSD."""
-    calls = []
+def plan_deployment(
+    node: Node, token: str | None, known: Deployment | None = None
+) -> tuple[str, list[Call]]:
+    """Return the token's address and the calls still to send; without a token, the local chain's TestUSD.
+
+    `known` is a deployment of before: where it stands and is for this token, nothing is to be sent.
+    """
+    calls: list[Call] = []
     if token is None:
-        if not node.is_local:
-            raise InputError(
-                f"chain {node.chain_id} is no local chain; name its settlement token with --token"
-            )
-        code = init_code("TestUSD")
-        token = create2_address(code)
-        made = deployment_call(node, code, "make the test token TestUSD")
-        if made is not None:
-            calls = [made, *(mint(token, address) for address, _ in DEV_ACCOUNTS)]
+        token, calls = _test_token(node)
     else:
         check_token(node, token)
+    if known is not None and known.token == token and node.code(known.royalty):
+        return token, calls
     ledger = deployment_call(node, init_code("Royalty", token), "make the ledger")
     return token, [*calls, ledger] if ledger else calls
+
+
+def _test_token(node: Node) -> tuple[str, list[Call]]:
+    if not node.is_local:
+        raise InputError(
+            f"chain {node.chain_id} is no local chain; name its settlement token with --token"
+        )
+    code = init_code("TestUSD")
+    made = deployment_call(node, code, "make the test token TestUSD")
+    token = create2_address(code)
+    if made is None:
+        return token, []
+    if made.to is None:
+        raise ChainError(
+            "this local chain has no deployment factory, which Anvil has; run `royalty chain up`,"
+            " or name a token with --token"
+        )
+    return token, [made, *(mint(token, address) for address, _ in DEV_ACCOUNTS)]
 
 
 def mint(token: str, to: str) -> Call:
@@ -100,24 +122,22 @@ def mint(token: str, to: str) -> Call:
     return Call(token, "mint", (to, amount), f"mint {DEV_TOKENS:,} TUSD for {to}", "TestUSD")
 
 
-def deploy(node: Node, account: Signer, token: str, calls: list[Call]) -> Deployment:
+def deploy(
+    node: Node, account: Signer, token: str, calls: list[Call], known: Deployment | None = None
+) -> Deployment:
     """Send the calls of `plan_deployment` and return where the ledger stands; the same again is the same."""
-    code = init_code("Royalty", token)
-    if not node.code(FACTORY):
-        address, landed = create(node, code, account)
-        return Deployment(node.chain_id, address, token, landed.block)
-    block = 0
-    for call in calls:
-        block = transact(node, call, account).block
-    address = create2_address(code)
+    landed = [transact(node, call, account) for call in calls]
+    made = bool(calls) and calls[-1].to in (FACTORY, None)
+    if not made and known is not None and known.token == token and node.code(known.royalty):
+        return known
+    address = landed[-1].created if made else None
+    address = address or create2_address(init_code("Royalty", token))
     if not node.code(address):
         raise ChainError(
-            f"the deployment landed but there is no code at {address}; this is a bug, report it"
+            f"there is no code at {address} after the deployment; this is a bug, report it"
         )
-    last_made_it = bool(calls) and calls[-1].to == FACTORY
-    return Deployment(
-        node.chain_id, address, token, block if last_made_it else deployed_block(node, address)
-    )
+    block = landed[-1].block if made else deployed_block(node, address)
+    return Deployment(node.chain_id, address, token, block)
 
 
 def deployed_block(node: Node, address: str) -> int:

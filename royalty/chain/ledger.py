@@ -79,9 +79,9 @@ class PlatformState:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that is not sent yet: which contract, its function and arguments, and what it does in words."""
+    """A call that is not sent yet: contract (None makes one), function, arguments, what it does in words."""
 
-    to: str
+    to: str | None
     function: str
     args: tuple[Any, ...]
     description: str

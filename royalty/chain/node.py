@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from royalty.chain.events import number
@@ -32,7 +32,8 @@ BATCH_SIZE = 100
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 RETRY_PAUSES = (0.2, 1.0)
 
-BlockId = int | str  # a number, "latest", "pending", or a block's hash is never given here
+T = TypeVar("T")
+BlockId = int | str  # a number, "latest", "pending", never a hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,15 @@ def _status_message(rpc: str, status: int) -> str:
     return f"{shown(rpc)} answered with HTTP status {status}: {advice}"
 
 
-def _provider(rpc: str, timeout: float) -> Any:
-    """Return web3.py's HTTP provider without its own retries, which neither end nor tell."""
+def _transport(rpc: str, timeout: float) -> tuple[Any, Any]:
+    """Return an HTTP session and web3.py's provider on it, without its own retries: they tell nobody."""
     import requests
     from web3 import HTTPProvider
 
     session = requests.Session()
     if urlsplit(rpc).hostname in ("127.0.0.1", "localhost", "::1"):
         session.trust_env = False  # a proxy of the environment does not reach this machine
-    return HTTPProvider(
+    return session, HTTPProvider(
         rpc,
         request_kwargs={"timeout": timeout},
         session=session,
@@ -137,7 +138,7 @@ class Node:
         self.timeout = timeout
         self._batches = True
         with translated(rpc, timeout):
-            self._http = _provider(rpc, timeout)
+            self._session, self._http = _transport(rpc, timeout)
         self.chain_id = 0
         self.genesis_hash = ""
 
@@ -212,7 +213,7 @@ class Node:
             self._batches = False
         return [self.request(method, params) for method, params in requests]
 
-    def _patiently(self, method: str, ask: Any) -> Any:
+    def _patiently(self, method: str, ask: Callable[[], T]) -> T:
         pauses = iter(() if method.startswith("eth_send") else RETRY_PAUSES)
         while True:
             try:
@@ -296,10 +297,14 @@ class Node:
 
     def post(self, body: bytes) -> bytes:
         """Return the raw answer to a raw JSON-RPC body, for readers that parse it themselves."""
-        with translated(self.rpc, self.timeout):
-            kwargs = self._http.get_request_kwargs()
-            raw = self._http._request_session_manager.make_post_request(self.rpc, body, **kwargs)
-        return bytes(raw)
+        headers = {"Content-Type": "application/json"}
+
+        def ask() -> bytes:
+            answer = self._session.post(self.rpc, body, headers=headers, timeout=self.timeout)
+            answer.raise_for_status()
+            return bytes(answer.content)
+
+        return self._patiently("a request", ask)
 
 
 def block_id(block: BlockId) -> str:

@@ -163,6 +163,15 @@ MESSAGES: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "the token called back into the ledger; it cannot be used"
     ),
     "Reentrancy": lambda _: "the token called back into the ledger; it cannot be used",
+    "ValueRefused": lambda a: f"the ledger takes no coin, but {a['value']} wei was sent; send none",
+    "SafeCastOverflowedUintDowncast": lambda a: (
+        f"the number {a['value']} does not fit the {a['bits']} bits that the ledger keeps; give a smaller one"
+    ),
+    "AccountBalanceOverflow": lambda _: "the owner has too many catalogues; use another account",
+    "BalanceQueryForZeroAddress": lambda _: "the zero address owns nothing; name another one",
+    "TokenAlreadyExists": lambda _: "the catalogue exists already; this is a bug, report it",
+    "InvalidShortString": lambda _: "the ledger's name cannot be read; this is a bug, report it",
+    "StringTooLong": lambda _: "the ledger's name is too long; this is a bug, report it",
     "ERC721NonexistentToken": lambda a: (
         f"there is no catalogue {a['tokenId']}; `royalty catalogue list` shows those that exist"
     ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from royalty.chain.codec import checksum
 from royalty.chain.events import Event, decode_logs, number
 from royalty.chain.ledger import Call
 from royalty.chain.node import BlockId, Node, block_id, spread
@@ -65,6 +66,7 @@ class Receipt:
     cost_wei: int
     status: bool
     events: tuple[Event, ...]
+    created: str | None = None  # the contract that the transaction made
 
     def event(self, name: str) -> Event:
         """Return the first event of a name; ChainError where there is none."""
@@ -85,14 +87,17 @@ class Plan:
 
 def simulate(node: Node, call: Call, sender: str, *, block: BlockId = "latest") -> bytes:
     """Return what the call would return now, raw; Reverted where the contract would refuse it."""
-    asked = {"from": sender, "to": call.to, "data": "0x" + call.data.hex()}
-    return bytes.fromhex(node.request("eth_call", [asked, block_id(block)])[2:])
+    return bytes.fromhex(node.request("eth_call", [_asked(call, sender), block_id(block)])[2:])
 
 
 def estimate(node: Node, call: Call, sender: str) -> int:
     """Return the gas that the call would use now; Reverted where the contract would refuse it."""
-    asked = {"from": sender, "to": call.to, "data": "0x" + call.data.hex()}
-    return number(node.request("eth_estimateGas", [asked]))
+    return number(node.request("eth_estimateGas", [_asked(call, sender)]))
+
+
+def _asked(call: Call, sender: str) -> dict[str, str]:
+    asked = {"from": sender, "data": "0x" + call.data.hex()}
+    return asked if call.to is None else asked | {"to": call.to}
 
 
 def plan(node: Node, calls: list[Call], sender: str) -> list[Plan]:
@@ -100,15 +105,19 @@ def plan(node: Node, calls: list[Call], sender: str) -> list[Plan]:
     price = max_fee(fees(node))
     planned = []
     for position, call in enumerate(calls):
-        try:
-            gas = estimate(node, call, sender)
-        except Reverted:
-            if position == 0:
-                raise
-            planned.append(Plan(call, None, None))
-        else:
-            planned.append(Plan(call, gas, gas * price))
+        gas = _gas_after(node, call, sender) if position else estimate(node, call, sender)
+        planned.append(Plan(call, gas, None if gas is None else gas * price))
     return planned
+
+
+def _gas_after(node: Node, call: Call, sender: str) -> int | None:
+    """Return the gas of a call that may need one before it to land first; None where that shows."""
+    if call.to is not None and not node.code(call.to):
+        return None
+    try:
+        return estimate(node, call, sender)
+    except (Reverted, NodeRefused):
+        return None
 
 
 def fees(node: Node) -> dict[str, int]:
@@ -143,22 +152,16 @@ def prepare(node: Node, call: Call, account: Signer, *, nonce: int | None = None
             gas=gas,
         )
     gas = min(MAX_GAS, gas + gas * GAS_MARGIN_PERCENT // 100 + 5_000)
-    return _prepare(node, call.to, call.data, gas, account, nonce)
-
-
-def _prepare(
-    node: Node, to: str | None, data: bytes, gas: int, account: Signer, nonce: int | None
-) -> Prepared:
     fields: dict[str, Any] = {
         "chainId": node.chain_id,
         "nonce": next_nonce(node, account.address) if nonce is None else nonce,
         "gas": gas,
         "value": 0,
-        "data": "0x" + data.hex(),
+        "data": "0x" + call.data.hex(),
         **fees(node),
     }
-    if to is not None:
-        fields["to"] = to
+    if call.to is not None:
+        fields["to"] = call.to
     cost, coin = gas * max_fee(fields), node.coin(account.address)
     if coin < cost:
         raise FundsTooLow(
@@ -248,6 +251,7 @@ def receipt(node: Node, transaction: str, *, contract: str | None = None) -> Rec
         gas_used * number(found.get("effectiveGasPrice")),
         number(found.get("status", "0x1")) == 1,
         decode_logs(found["logs"], address=address),
+        checksum(made) if (made := found.get("contractAddress")) else None,
     )
 
 
@@ -298,22 +302,7 @@ def failure(node: Node, call: Call, sender: str, landed: Receipt) -> ChainError:
     )
 
 
-def create(node: Node, code: bytes, account: Signer) -> tuple[str, Receipt]:
-    """Create a contract and return its address and receipt."""
-    asked = {"from": account.address, "data": "0x" + code.hex()}
-    gas = number(node.request("eth_estimateGas", [asked]))
-    prepared = _prepare(node, None, code, min(MAX_GAS, gas + gas // 10), account, None)
-    send_raw(node, prepared.raw)
-    landed = wait(node, prepared.hash)
-    if not landed.status:
-        raise ChainError(f"the deployment {landed.transaction} failed; its gas is spent")
-    found = node.request("eth_getTransactionReceipt", [landed.transaction])
-    from royalty.chain.codec import checksum
-
-    return checksum(found["contractAddress"]), landed
-
-
-def raw_call(to: str, data: bytes, description: str) -> Call:
+def raw_call(to: str | None, data: bytes, description: str) -> Call:
     """Return a call of bytes that no ABI describes."""
     return RawCall(to, "", (), description, notes={"data": data})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from royalty.cli.output import warn
 from royalty.errors import RoyaltyError
@@ -38,10 +38,19 @@ BUG = 70
 INTERRUPTED = 130
 
 
+class Listed(typer.core.TyperGroup):
+    """A group that lists its nouns in our order."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands: those of NOUNS in their order, others before them."""
+        order = {name: position for position, name in enumerate(NOUNS)}
+        return sorted(super().list_commands(ctx), key=lambda name: order.get(name, len(NOUNS)))
+
+
 def make_app() -> typer.Typer:
     """Return the Typer app with every noun's commands."""
-    app = noun_app("Pays the rights holders of works for every qualified view, and proves it.")
-    app.callback()(_root)
+    app = noun_app("Pays the rights holders of works for every qualified view.")
+    app.callback(cls=Listed)(_root)
     for noun in NOUNS:
         if find_spec(f"royalty.cli.{noun}") is not None:
             import_module(f"royalty.cli.{noun}").register(app)
@@ -73,7 +82,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Pays the rights holders of works for every qualified view, and proves it.
+    """Pays the rights holders of works for every qualified view, on chain, and proves it.
 
     Settings come from options, then ROYALTY_NETWORK, ROYALTY_RPC, ROYALTY_ACCOUNT and ROYALTY_CONTRACT,
     then royalty.toml, then the local chain of this folder.
@@ -98,10 +107,6 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         warn("royalty: interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Who reads our output has gone; keep Python from complaining when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except Exception:
         traceback.print_exc()
         warn("royalty: this is a bug; please report it with the lines above")

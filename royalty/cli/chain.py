@@ -9,7 +9,7 @@ import typer
 from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
 from royalty.cli.output import pairs
-from royalty.settings import Settings
+from royalty.settings import LOCAL, Settings
 
 PORT = Annotated[
     int | None, typer.Option("--port", metavar="N", help="Its port; default 8545, or a free one.")
@@ -32,7 +32,7 @@ def up(run: Run, port: PORT = None, anvil: ANVIL = None) -> None:
     """
     from royalty.chain import anvil as local
 
-    found = local.up(Settings.load(anvil=anvil), port=port)
+    found = local.up(Settings.load(network=LOCAL, anvil=anvil), port=port)
     document = {"rpc": found.rpc, "chain_id": found.chain_id, "pid": found.pid}
     run.emit(
         document, f"The local chain runs at {found.rpc} (pid {found.pid}).\nNext: royalty deploy"
@@ -44,7 +44,7 @@ def down(run: Run) -> None:
     """End the local chain of this folder; fine where none runs."""
     from royalty.chain import anvil as local
 
-    ended = local.down(Settings.load())
+    ended = local.down(Settings.load(network=LOCAL))
     document = {"ended": ended is not None, "pid": ended.pid if ended else None}
     run.emit(
         document,
@@ -58,7 +58,7 @@ def status(run: Run) -> None:
     from royalty.chain import anvil as local
     from royalty.errors import ChainError
 
-    found = local.status(Settings.load())
+    found = local.status(Settings.load(network=LOCAL))
     at = found.chain
     document = {
         "running": found.running,

@@ -29,9 +29,10 @@ def register(app: typer.Typer) -> None:
 
         session = run.royalty
         named = session.address(token) if token else None
-        address, calls = deployment.plan_deployment(session.node, named)
+        known = session.deployment
+        address, calls = deployment.plan_deployment(session.node, named, known)
         session.confirm(calls)
-        made = deployment.deploy(session.node, session.account, address, calls)
+        made = deployment.deploy(session.node, session.account, address, calls, known)
         deployment.save(session.chain_dir, made)
         document = {
             "chain_id": made.chain_id,

@@ -333,6 +333,15 @@ interface IRoyalty {
     /// @notice Where a holder's money goes: its payee, or itself.
     function payeeOf(address holder) external view returns (address);
 
+    /// @notice The hash that the ledger keeps of a split; reverts where the split is not valid.
+    function splitHash(bytes calldata split) external view returns (bytes32);
+
+    /// @notice The EIP-712 digest that holders sign to consent to an amendment, as things stand now.
+    function amendmentDigest(
+        Amendment calldata amendment,
+        bytes calldata newSplit
+    ) external view returns (bytes32);
+
     /// @notice Packed usage in readable form, one entry a pair.
     function decodeUsage(
         bytes calldata usage
@@ -346,13 +355,4 @@ interface IRoyalty {
             uint24[] memory indexes,
             uint24[] memory units
         );
-
-    /// @notice The hash that the ledger keeps of a split; reverts where the split is not valid.
-    function splitHash(bytes calldata split) external view returns (bytes32);
-
-    /// @notice The EIP-712 digest that holders sign to consent to an amendment, as things stand now.
-    function amendmentDigest(
-        Amendment calldata amendment,
-        bytes calldata newSplit
-    ) external view returns (bytes32);
 }

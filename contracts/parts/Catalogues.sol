@@ -146,6 +146,13 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
     }
 
     /// @inheritdoc ERC721
+    /// @dev Empty: what describes a catalogue stands in its events.
+    function tokenURI(uint256 id) public view override returns (string memory) {
+        ownerOf(id);
+        return "";
+    }
+
+    /// @inheritdoc ERC721
     function name() public pure override returns (string memory) {
         return "Royalty Catalogue";
     }
@@ -153,13 +160,6 @@ abstract contract Catalogues is Ledger, ERC721, EIP712 {
     /// @inheritdoc ERC721
     function symbol() public pure override returns (string memory) {
         return "ROYALTY";
-    }
-
-    /// @inheritdoc ERC721
-    /// @dev Empty: what describes a catalogue stands in its events.
-    function tokenURI(uint256 id) public view override returns (string memory) {
-        ownerOf(id);
-        return "";
     }
 
     /// @dev The version in force on a day, 0 if there is none. Versions start on strictly later days, and only the

@@ -1,0 +1,280 @@
+"""Whether the ledger can pay everybody: rule 1 on the chain, and every figure again from events alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from royalty.catalogues import Deal, deals_of
+from royalty.errors import ChainError
+from royalty.money import TokenUnit
+from royalty.shares import divide
+from royalty.usage import total_nano, unpack_usage
+
+if TYPE_CHECKING:
+    from royalty.chain.events import Event
+    from royalty.client import Royalty
+    from royalty.index.reader import Snapshot
+
+ATTEMPTS = 3
+PLATFORM_EVENTS = ("Deposited", "FundsWithdrawn", "UsageReported", "ReporterSet", "LimitSet")
+MONEY_EVENTS = ("Deposited", "FundsWithdrawn", "UsageReported", "Paid", "Allocated", "Withdrawn")
+DEAL_EVENTS = ("CatalogueOpened", "DealAmended")
+
+DealKey = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A figure that the contract says otherwise than its events: `what` of `whom`, in nano-tokens.
+
+    `what` is `funds`, `accrued`, `balance` (state against events), `report` (a batch's total) or
+    `allocation` (what was divided); for these two `state_nano` is what the event says.
+    """
+
+    what: str
+    whom: str
+    state_nano: int
+    events_nano: int
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {
+            "what": self.what,
+            "of": self.whom,
+            "state_nano": self.state_nano,
+            "events_nano": self.events_nano,
+        }
+
+
+@dataclass(slots=True)
+class Figures:
+    """Every figure of the ledger in nano-tokens: platforms' funds, deals' accrued, holders' balances."""
+
+    funds: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    accrued: dict[DealKey, int] = field(default_factory=lambda: defaultdict(int))
+    balances: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def owed(self) -> int:
+        """What must be held for all of it."""
+        return sum(sum(part.values()) for part in (self.funds, self.accrued, self.balances))
+
+
+@dataclass(frozen=True, slots=True)
+class Solvency:
+    """Rule 1 at one block: tokens held against platforms' funds, deals' accrued, holders' balances.
+
+    `held_nano` is rounded down to a nano-token. `surplus_nano` is what nobody is owed: sent there by
+    mistake where positive, missing where negative.
+    """
+
+    block: int
+    held_nano: int
+    state: Figures
+    differences: tuple[Difference, ...]
+
+    @property
+    def surplus_nano(self) -> int:
+        """Nano-tokens held beyond what is owed."""
+        return self.held_nano - self.state.owed
+
+    @property
+    def solvent(self) -> bool:
+        """Whether the ledger holds at least what it owes."""
+        return self.surplus_nano >= 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to say: solvent, and events and state agree."""
+        return self.solvent and not self.differences
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; amounts are ints of nano-tokens."""
+        return {
+            "block": self.block,
+            "held_nano": self.held_nano,
+            "funds_nano": sum(self.state.funds.values()),
+            "accrued_nano": sum(self.state.accrued.values()),
+            "balances_nano": sum(self.state.balances.values()),
+            "surplus_nano": self.surplus_nano,
+            "solvent": self.solvent,
+            "platforms": len(self.state.funds),
+            "deals": len(self.state.accrued),
+            "holders": len(self.state.balances),
+            "differences": [difference.document() for difference in self.differences],
+        }
+
+
+# --- from events alone (rule 8) ---
+
+
+def replay(
+    events: Iterable[Event], deals: Sequence[Deal], unit: TokenUnit
+) -> tuple[Figures, list[Difference]]:
+    """Return every figure as the events make it, and where an event contradicts those before it.
+
+    `events` are those of MONEY_EVENTS, in any order.
+    """
+    figures, wrong = Figures(), []
+    by_key = {deal.key: deal for deal in deals}
+    for event in sorted(events, key=lambda event: (event.block, event.log_index)):
+        args = event.args
+        if event.name == "Deposited":
+            figures.funds[args["platform"]] += args["nano"]
+        elif event.name == "FundsWithdrawn":
+            figures.funds[args["platform"]] -= args["nano"]
+        elif event.name == "UsageReported":
+            wrong += _report(figures, args, by_key)
+        elif event.name == "Paid":
+            figures.accrued[args["catalogue"], args["version"]] += args["nano"]
+        elif event.name == "Allocated":
+            wrong += _allocation(figures, args, by_key)
+        elif event.name == "Withdrawn":
+            figures.balances[args["holder"]] -= unit.to_nano(args["amount"])
+    return figures, wrong
+
+
+def _report(
+    figures: Figures, args: Mapping[str, Any], deals: Mapping[DealKey, Deal]
+) -> list[Difference]:
+    tariffs = {key: deal.tariff for key, deal in deals.items()}
+    total = 0
+    for group in unpack_usage(args["usage"]):
+        amount = total_nano([group], tariffs)
+        figures.accrued[group.catalogue, group.version] += amount
+        total += amount
+    figures.funds[args["platform"]] -= total
+    whom = f"batch {args['batch']} of {args['platform']}"
+    return [] if total == args["total"] else [Difference("report", whom, args["total"], total)]
+
+
+def _allocation(
+    figures: Figures, args: Mapping[str, Any], deals: Mapping[DealKey, Deal]
+) -> list[Difference]:
+    key = args["catalogue"], args["version"]
+    before = figures.accrued[key]
+    parts, remainder = divide(before, deals[key].split)
+    for share, part in zip(deals[key].split, parts, strict=True):
+        figures.balances[share.holder] += part
+    figures.accrued[key] = remainder
+    whom = _deal_name(key)
+    said = {"accruedBefore": before, "remainder": remainder}
+    return [
+        Difference("allocation", whom, args[word], nano)
+        for word, nano in said.items()
+        if args[word] != nano
+    ]
+
+
+def _deal_name(key: DealKey) -> str:
+    return f"catalogue {key[0]} version {key[1]}"
+
+
+def differences(state: Figures, events: Figures) -> list[Difference]:
+    """Return where the contract's state and its events differ."""
+    return [
+        *_differing("funds", state.funds, events.funds),
+        *_differing(
+            "accrued",
+            {_deal_name(key): nano for key, nano in state.accrued.items()},
+            {_deal_name(key): nano for key, nano in events.accrued.items()},
+        ),
+        *_differing("balance", state.balances, events.balances),
+    ]
+
+
+def _differing(what: str, state: Mapping[str, int], events: Mapping[str, int]) -> list[Difference]:
+    return [
+        Difference(what, whom, state.get(whom, 0), events.get(whom, 0))
+        for whom in sorted({*state, *events})
+        if state.get(whom, 0) != events.get(whom, 0)
+    ]
+
+
+# --- on the chain ---
+
+
+class Audit:
+    """What anybody can check of the ledger: `royalty.audit` of a session."""
+
+    def __init__(self, session: Royalty) -> None:
+        self._session = session
+
+    def solvency(self) -> Solvency:
+        """Return whether the ledger can pay everybody, at the newest block; see `solvency`."""
+        return solvency(self._session)
+
+
+def solvency(session: Royalty) -> Solvency:
+    """Return rule 1 at the newest block, all of it read at that one block.
+
+    Who there is (platforms, deals, holders) comes from events; what they have, from the contract's
+    state; then the same again from events alone. Raises ChainError where the node does not answer,
+    or the block is taken back under every attempt.
+    """
+    from royalty import index
+
+    for _ in range(ATTEMPTS):
+        snapshot = index.snapshot(session)
+        found = solvency_at(session, snapshot)
+        if session.node.block(snapshot.head.number).hash == snapshot.head.hash:
+            return found
+    raise ChainError("the chain changes faster than it can be audited; try again later")
+
+
+def solvency_at(session: Royalty, snapshot: Snapshot) -> Solvency:
+    """Return rule 1 at the head of a snapshot; ChainError where the node no longer has its state."""
+    deals = deals_of(event for name in DEAL_EVENTS for event in snapshot.events(name))
+    money = [event for name in MONEY_EVENTS for event in snapshot.events(name)]
+    platforms = {
+        event.args["platform"] for name in PLATFORM_EVENTS for event in snapshot.events(name)
+    }
+    state = read_state(session, sorted(platforms), deals, snapshot.head.number)
+    unit = session.ledger.token().unit
+    replayed, wrong = replay(money, deals, unit)
+    held = session.ledger.token_balance(session.ledger.address, snapshot.head.number)
+    return Solvency(
+        block=snapshot.head.number,
+        held_nano=whole_nano(held, unit),
+        state=state,
+        differences=(*wrong, *differences(state, replayed)),
+    )
+
+
+def read_state(
+    session: Royalty, platforms: Sequence[str], deals: Sequence[Deal], block: int
+) -> Figures:
+    """Return what the contract itself says at a block, of these platforms, deals and their holders."""
+    ledger = session.ledger
+    holders = sorted({share.holder for deal in deals for share in deal.split})
+    accrued = ledger.deals([deal.key for deal in deals], block)
+    return Figures(
+        funds={one.address: one.funds_nano for one in ledger.platforms(platforms, block)},
+        accrued={(one.catalogue, one.version): one.accrued_nano for one in accrued},
+        balances=dict(zip(holders, ledger.balances_nano(holders, block), strict=True)),
+    )
+
+
+def whole_nano(amount: int, unit: TokenUnit) -> int:
+    """Return smallest units as nano-tokens, rounded down: anybody may have sent a finer amount."""
+    if unit.decimals <= 9:
+        return unit.to_nano(amount)
+    return int(amount // 10 ** (unit.decimals - 9))
+
+
+def sentence(found: Solvency, symbol: str) -> str:
+    """Return what it means, in one sentence for a person."""
+    from royalty.money import format_nano
+
+    if not found.solvent:
+        missing = format_nano(-found.surplus_nano)
+        return f"The ledger holds {missing} {symbol} too little: not everybody can be paid."
+    if found.differences:
+        return "The ledger can pay everybody, but its state and its events differ."
+    if found.surplus_nano:
+        surplus = format_nano(found.surplus_nano)
+        return f"The ledger can pay everybody; {surplus} {symbol} belong to nobody."
+    return "The ledger holds exactly what it owes, to the last nano-token."

@@ -1,0 +1,181 @@
+"""Whether a folder of evidence is what batches committed to, and what it says of rows reported twice.
+
+Manifests come from the platform: they are read as other people's text, and believed in nothing that
+the chain or the logs at hand do not say too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from royalty.days import format_day
+from royalty.errors import InputError
+from royalty.findings import Cell, ChainLine
+
+BEFORE_MATCHING = ("malformed", "duplicate", "outside_period")
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch as the chain has it; `usage` is its packed usage, `lines` what that says."""
+
+    platform: str
+    batch: int
+    day: int
+    evidence: bytes
+    usage: bytes
+    lines: tuple[ChainLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a manifest must agree with besides its batch.
+
+    `sources` maps the SHA-256 (`0x...`) of each log at hand to its rows; over `since` to `until` they
+    have `rows` rows, `excluded` of them by reason.
+    """
+
+    chain_id: int
+    contract: str
+    policy: str
+    sources: Mapping[str, int]
+    since: str
+    until: str
+    rows: int
+    excluded: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the evidence is worth: (batch, what is wrong) pairs, and cells with rows reported twice."""
+
+    wrong: tuple[tuple[Batch, str], ...]
+    twice: frozenset[Cell]
+
+
+def need_folder(folder: Path) -> None:
+    """Raise InputError where there is no such folder."""
+    if not folder.is_dir():
+        raise InputError(f"--evidence {folder} is no folder; give the one that the platform wrote")
+
+
+def read_manifests(folder: Path, batches: Iterable[Batch]) -> dict[int, bytes]:
+    """Return the bytes of `manifest-<batch>.json` for the batches that have one in the folder.
+
+    Raises InputError where the folder or a manifest cannot be read, or one is over 64 MiB.
+    """
+    need_folder(folder)
+    found = {}
+    for batch in batches:
+        path = folder / f"manifest-{batch.batch}.json"
+        try:
+            if path.stat().st_size > MAX_MANIFEST_BYTES:
+                raise InputError(f"{path} is larger than 64 MiB, which no manifest is")
+            found[batch.batch] = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    return found
+
+
+def check(batches: Collection[Batch], manifests: Mapping[int, bytes], known: Known) -> Checked:
+    """Return what does not fit: each batch without evidence, or whose evidence says otherwise."""
+    wrong: list[tuple[Batch, str]] = []
+    sources: dict[int, frozenset[str]] = {}
+    for batch in batches:
+        content = manifests.get(batch.batch)
+        if content is None:
+            wrong.append((batch, f"there is no manifest-{batch.batch}.json"))
+            continue
+        complaint = _complaint(batch, content, known)
+        if complaint:
+            wrong.append((batch, complaint))
+        else:
+            sources[batch.batch] = frozenset(_sources(json.loads(content)))
+    return Checked(tuple(wrong), frozenset(_reported_twice(batches, sources)))
+
+
+def _complaint(batch: Batch, content: bytes, known: Known) -> str:
+    """Return what is wrong with a manifest in words, '' where nothing is."""
+    if hashlib.sha256(content).digest() != batch.evidence:
+        return f"manifest-{batch.batch}.json is not the one that the batch committed to"
+    try:
+        manifest = json.loads(content)
+        given = _sources(manifest)
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return f"manifest-{batch.batch}.json cannot be read"
+    for word, expected in _expected(batch, known).items():
+        if _plain(manifest.get(word)) != _plain(expected):
+            return f"manifest-{batch.batch}.json names another {word}"
+    for digest, rows in given.items():
+        if known.sources.get(digest) != rows:
+            return f"it counted a log that is not among those given ({digest[:18]}…, {rows} rows)"
+    if _same_count(manifest, given, known) and not _counts_agree(manifest.get("counts"), known):
+        return "its counts are not those of the same logs counted again"
+    return ""
+
+
+def _expected(batch: Batch, known: Known) -> dict[str, Any]:
+    return {
+        "chain_id": known.chain_id,
+        "contract": known.contract,
+        "platform": batch.platform,
+        "batch": batch.batch,
+        "day": format_day(batch.day),
+        "groups": "0x" + hashlib.sha256(batch.usage).hexdigest(),
+        "policy": known.policy,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _sources(manifest: Mapping[str, Any]) -> dict[str, int]:
+    return {str(source["sha256"]).lower(): int(source["rows"]) for source in manifest["sources"]}
+
+
+def _same_count(manifest: Mapping[str, Any], given: Mapping[str, int], known: Known) -> bool:
+    """Return whether a manifest's counts are of the same logs and days as those at hand."""
+    days = manifest.get("since"), manifest.get("until")
+    return set(given) == set(known.sources) and days == (known.since, known.until)
+
+
+def _counts_agree(counts: Any, known: Known) -> bool:
+    """Return whether rows, and those excluded before works are matched, are what was counted here.
+
+    What comes after depends on the catalogues, map and notes at hand, which may differ in good faith.
+    """
+    if not isinstance(counts, dict) or not isinstance(counts.get("excluded"), dict):
+        return False
+    return counts.get("rows") == known.rows and all(
+        counts["excluded"].get(reason) == known.excluded[reason] for reason in BEFORE_MATCHING
+    )
+
+
+def _reported_twice(batches: Iterable[Batch], sources: Mapping[int, Collection[str]]) -> set[Cell]:
+    """Return the cells that two batches report which both counted the same log, so the same ids.
+
+    That is how late rows look too: it is a finding only where the chain has too much in all.
+    """
+    holders: dict[Cell, set[int]] = defaultdict(set)
+    for batch in batches:
+        for line in batch.lines:
+            holders[line.cell].add(batch.batch)
+    return {
+        cell
+        for cell, numbers in holders.items()
+        if any(
+            set(sources.get(one, ())) & set(sources.get(other, ()))
+            for one, other in combinations(sorted(numbers), 2)
+        )
+    }

@@ -1,0 +1,429 @@
+"""A platform's log against the chain: what was counted, what was credited, and where they differ.
+
+Catalogues that count: those that the platform has accepted, where this folder keeps its licences;
+in an auditor's own folder, every catalogue of the chain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from royalty import findings as pure
+from royalty.catalogues import Deal, deals_of
+from royalty.days import Period, format_day, parse_day
+from royalty.errors import InputError
+from royalty.findings import Cell, ChainLine, Context, Deals, Finding, Reason
+from royalty.index.rows import Rows
+from royalty.proof import Batch, Known, check, need_folder, read_manifests
+from royalty.usage import Kind, WorkRef, lines_of, unpack_usage
+from royalty.works import Registration, notes, registrations_of, rivals_among
+
+if TYPE_CHECKING:
+    from royalty.audit import Figures, Solvency
+    from royalty.client import Royalty
+    from royalty.index.reader import Snapshot
+    from royalty.index.tables import ChainEvent
+    from royalty.logs import Count, WorkTable
+
+DEAL_EVENTS = ("CatalogueOpened", "DealAmended")
+FILES = ("findings.csv", "findings.parquet")
+NO_EVIDENCE = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What a log and the chain say of one platform over a period; `findings` is where they differ.
+
+    Money is nano-tokens. `unpaid_nano` (accrued and balances of the deals concerned) and `solvent` are
+    of block `block`, and no findings. `notes` say in words what is wrong with evidence.
+    """
+
+    platform: str
+    period: Period
+    block: int
+    rows: int
+    qualified: int
+    excluded: Mapping[str, int]
+    units_logged: Mapping[str, int]
+    units_chain: Mapping[str, int]
+    logged_nano: int
+    credited_nano: int
+    over_threshold: bool
+    unpaid_nano: int
+    solvent: bool
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def difference_nano(self) -> int:
+        """What the log is worth less what was credited; the findings' differences sum to it."""
+        return self.logged_nano - self.credited_nano
+
+    @property
+    def shortfall_percent(self) -> str | None:
+        """100 x difference / logged, 4 decimals, a half away from zero; None where nothing is logged."""
+        return pure.shortfall_percent(self.logged_nano, self.credited_nano)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; amounts are ints of nano-tokens."""
+        return {
+            "platform": self.platform,
+            "since": format_day(self.period.since),
+            "until": format_day(self.period.until),
+            "block": self.block,
+            "rows": self.rows,
+            "qualified": self.qualified,
+            "excluded": dict(self.excluded),
+            "units_logged": dict(self.units_logged),
+            "units_chain": dict(self.units_chain),
+            "logged_nano": self.logged_nano,
+            "credited_nano": self.credited_nano,
+            "difference_nano": self.difference_nano,
+            "shortfall_percent": self.shortfall_percent,
+            "over_threshold": self.over_threshold,
+            "unpaid_nano": self.unpaid_nano,
+            "solvent": self.solvent,
+            "findings": self.table().to_list(),
+        }
+
+    def table(self) -> Rows:
+        """Return the findings as rows: `.to_list()`, `.to_arrow()`, `.to_csv(path)`, ..."""
+        return Rows(pure.COLUMNS, tuple(_row(finding) for finding in self.findings))
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Write findings.csv and findings.parquet into a folder and return their paths."""
+        paths = [Path(folder) / name for name in FILES]
+        table = self.table()
+        table.to_csv(paths[0])
+        table.to_parquet(paths[1])
+        return paths
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    row = {name: getattr(finding, name) for name in pure.COLUMNS}
+    row["reason"] = finding.reason.value
+    row["day"] = None if finding.day is None else format_day(finding.day)
+    row["kind"] = None if finding.kind is None else finding.kind.word
+    return row
+
+
+# --- out of events, pure ---
+
+
+def batches_of(events: Iterable[ChainEvent], period: Period) -> list[Batch]:
+    """Return the batches whose usage lies in a period, of all platforms, in the chain's order."""
+    return [_batch(event) for event in events if event.args["day"] in period]
+
+
+def _batch(event: ChainEvent) -> Batch:
+    args = event.args
+    lines = tuple(
+        ChainLine(
+            args["batch"],
+            args["day"],
+            WorkRef(line.catalogue, line.index),
+            line.version,
+            line.kind,
+            line.units,
+        )
+        for line in lines_of(unpack_usage(args["usage"]))
+        if line.units
+    )
+    return Batch(
+        args["platform"], args["batch"], args["day"], args["evidence"], args["usage"], lines
+    )
+
+
+def only_platform(batches: Iterable[Batch], period: Period) -> str:
+    """Return the one platform that reported usage of the period; InputError names them otherwise."""
+    found = sorted({batch.platform for batch in batches})
+    days = f"{format_day(period.since)} to {format_day(period.until)}"
+    if not found:
+        raise InputError(f"no platform has reported usage of {days}; name one with --platform")
+    if len(found) > 1:
+        shown = ", ".join(found[:5]) + (" and more" if len(found) > 5 else "")
+        raise InputError(
+            f"{len(found)} platforms have reported usage of {days}: {shown}; name one with --platform"
+        )
+    return found[0]
+
+
+def works_registered(registrations: Iterable[Registration]) -> dict[int, int]:
+    """Return how many works each catalogue has."""
+    count: dict[int, int] = defaultdict(int)
+    for one in registrations:
+        count[one.work.catalogue] = max(count[one.work.catalogue], one.work.index + 1)
+    return dict(count)
+
+
+def twins_of(registrations: Iterable[Registration]) -> dict[WorkRef, frozenset[WorkRef]]:
+    """Return, for each work whose file another catalogue has too, all works of that file."""
+    same: dict[str, set[WorkRef]] = defaultdict(set)
+    for one in registrations:
+        same[one.fingerprint].add(one.work)
+    return {
+        work: frozenset(works)
+        for works in same.values()
+        if len({work.catalogue for work in works}) > 1
+        for work in works
+    }
+
+
+def terms_of(deals: Iterable[Deal]) -> Deals:
+    """Return the deals as findings want them."""
+    return Deals(
+        tuple(
+            pure.Terms(deal.catalogue, deal.version, deal.from_day, deal.until_day, deal.tariff)
+            for deal in deals
+        )
+    )
+
+
+def read_map(path: Path) -> list[tuple[str, WorkRef]]:
+    """Return the (id in the log, work) pairs of a map `platform_id,work`; InputError with the line."""
+    from royalty.sheets import read_sheet
+
+    rows = read_sheet(path, ("platform_id", "work"))
+    return [(row.need("platform_id"), row.read(WorkRef.parse, row.need("work"))) for row in rows]
+
+
+def concerned(
+    cells: Iterable[Cell], lines: Iterable[ChainLine], deals: Deals
+) -> set[tuple[int, int]]:
+    """Return the deals that were credited, and those in force where the log has usage."""
+    credited = {(line.work.catalogue, line.version) for line in lines}
+    due = (deals.on(cell.work.catalogue, cell.day) for cell in cells)
+    return credited | {(deal.catalogue, deal.version) for deal in due if deal is not None}
+
+
+def parse_threshold(text: str | int) -> Fraction:
+    """Return a threshold in percent, exactly; InputError where it is no decimal of 0 or more."""
+    number = Fraction(str(text)) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,18})?", str(text)) else None
+    if number is None:
+        raise InputError(f"--threshold '{str(text)[:40]}' is not a percentage; write for example 3")
+    return number
+
+
+def _units(pairs: Iterable[tuple[Kind, int]]) -> dict[str, int]:
+    units = {kind.word: 0 for kind in Kind}
+    for kind, count in pairs:
+        units[kind.word] += count
+    return units
+
+
+# --- the noun ---
+
+Day = str | date
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Book:
+    """What the chain says that a reconciliation needs, all of one snapshot."""
+
+    snapshot: Snapshot
+    period: Period
+    platform: str
+    batches: tuple[Batch, ...]
+    deals: tuple[Deal, ...]
+    terms: Deals
+    registrations: tuple[Registration, ...]
+    works: Mapping[int, int]
+
+    @property
+    def lines(self) -> list[ChainLine]:
+        """Everything that the platform reported for the period."""
+        return [line for batch in self.batches for line in batch.lines]
+
+
+def reconcile(
+    session: Royalty,
+    logs: Sequence[str | Path],
+    *,
+    since: Day,
+    until: Day,
+    works: str | Path | None = None,
+    columns: str | Path | None = None,
+    policy: str | Path | None = None,
+    separator: str | None = None,
+    platform: str | None = None,
+    evidence: str | Path | None = None,
+    threshold: str | int = 3,
+    progress: Progress | None = None,
+) -> Reconciliation:
+    """Return what a log and the chain differ in, over UTC days `since` to `until`, both inclusive.
+
+    `works` is a map (`platform_id,work`), `platform` an address or account name (default: the only
+    one that reported usage of the period), `evidence` the folder that `usage report --evidence`
+    wrote. Amounts are ints of nano-tokens. Raises InputError for what is given, ChainError where the
+    node does not answer.
+
+    >>> royalty.reconcile("views/*.parquet", since="2026-11-01", until="2026-11-30")  # doctest: +SKIP
+    """
+    from royalty.audit import solvency_at
+    from royalty.logs import Columns, Policy, count, find_sources
+
+    limit = parse_threshold(threshold)
+    period = Period(parse_day(str(since), what="--since"), parse_day(str(until), what="--until"))
+    shape, rules = Columns.load(columns), Policy.load(policy)
+    sources = find_sources([str(log) for log in logs], shape, separator)
+    if evidence is not None:
+        need_folder(Path(evidence))
+    book = _read_chain(session, period, platform)
+    now = solvency_at(session, book.snapshot)  # before a long count: nodes forget old state
+    counted = count(sources, period, _matcher(session, book, works), rules, progress=progress)
+    logged = {
+        Cell(WorkRef(row.catalogue, row.index), row.day, row.kind): row.units
+        for row in counted.units
+    }
+    rows = pure.compare(book.platform, logged, book.lines, _context(session, book))
+    rows += pure.unmatched(book.platform, counted.unmatched)
+    complaints = _unlisted(counted)
+    if evidence is not None:
+        known = _known(session, book, counted, rules.digest)
+        checked = check(book.batches, read_manifests(Path(evidence), book.batches), known)
+        rows = pure.reported_twice(rows, checked.twice)
+        rows += [_about(Reason.EVIDENCE_MISMATCH, batch) for batch, _ in checked.wrong]
+        complaints += tuple(f"batch {batch.batch}: {why}" for batch, why in checked.wrong)
+    rows += _reused(book)
+    return _result(book, now, counted, logged, rows, limit, complaints)
+
+
+def _read_chain(session: Royalty, period: Period, platform: str | None) -> _Book:
+    from royalty import index
+
+    named = None if platform is None else session.address(platform)
+    snapshot = index.snapshot(session)
+    batches = batches_of(snapshot.events("UsageReported"), period)
+    chosen = named or only_platform(batches, period)
+    deals = deals_of(event for name in DEAL_EVENTS for event in snapshot.events(name))
+    registrations = registrations_of(snapshot.events("WorksRegistered"))
+    return _Book(
+        snapshot=snapshot,
+        period=period,
+        platform=chosen,
+        batches=tuple(batch for batch in batches if batch.platform == chosen),
+        deals=tuple(deals),
+        terms=terms_of(deals),
+        registrations=tuple(registrations),
+        works=works_registered(registrations),
+    )
+
+
+def _unlisted(counted: Count) -> tuple[str, ...]:
+    more = counted.unmatched_total - len(counted.unmatched)
+    return (f"{more:,} more rows of unmatched works are not listed",) if more > 0 else ()
+
+
+def _matcher(session: Royalty, book: _Book, works: str | Path | None) -> WorkTable:
+    """Return what the log's ids stand for, in the catalogues that count."""
+    from royalty.logs import WorkTable
+    from royalty.platforms import licences
+
+    accepted = set(licences(session, book.platform)) or {deal.catalogue for deal in book.deals}
+    deals = [deal for deal in book.deals if deal.catalogue in accepted]
+    return WorkTable(
+        [*notes(session), *([] if works is None else read_map(Path(works)))],
+        [(deal.catalogue, deal.version, deal.from_day, deal.until_day) for deal in deals],
+        {catalogue: number for catalogue, number in book.works.items() if catalogue in accepted},
+    )
+
+
+def _context(session: Royalty, book: _Book) -> Context:
+    """Return what explains differences; a rival that the platform accepted despite it is none."""
+    from royalty.platforms import licences
+
+    despite = {
+        catalogue
+        for catalogue, licence in licences(session, book.platform).items()
+        if licence.despite_rival
+    }
+    rivals = rivals_among(book.registrations, [one.work for one in book.registrations])
+    return Context(
+        deals=book.terms,
+        works=book.works,
+        held={work for work in rivals if work.catalogue not in despite},
+        twins=twins_of(book.registrations),
+    )
+
+
+def _known(session: Royalty, book: _Book, counted: Count, policy: str) -> Known:
+    return Known(
+        chain_id=session.node.chain_id,
+        contract=session.ledger.address,
+        policy=policy,
+        sources={source.sha256: source.rows for source in counted.sources},
+        since=format_day(book.period.since),
+        until=format_day(book.period.until),
+        rows=counted.rows,
+        excluded=counted.excluded,
+    )
+
+
+def _about(reason: Reason, batch: Batch) -> Finding:
+    return pure.about_batch(reason, batch.platform, batch.batch, batch.day)
+
+
+def _reused(book: _Book) -> list[Finding]:
+    """Return the batches of the period whose evidence any batch of the chain carries too.
+
+    A batch without evidence (32 zero bytes) shares it with nobody.
+    """
+    carried = {
+        (event.args["platform"], event.args["batch"]): event.args["evidence"]
+        for event in book.snapshot.events("UsageReported")
+        if event.args["evidence"] != NO_EVIDENCE
+    }
+    reused = pure.reused_evidence(carried)
+    return [
+        _about(Reason.EVIDENCE_REUSED, batch)
+        for batch in book.batches
+        if (batch.platform, batch.batch) in reused
+    ]
+
+
+def _result(
+    book: _Book,
+    now: Solvency,
+    counted: Count,
+    logged: Mapping[Cell, int],
+    rows: Sequence[Finding],
+    limit: Fraction,
+    complaints: tuple[str, ...],
+) -> Reconciliation:
+    lines = book.lines
+    worth = sum(pure.expected_nano(cell, units, book.terms) for cell, units in logged.items())
+    credited = sum(pure.credited_nano(line, book.terms) for line in lines)
+    return Reconciliation(
+        platform=book.platform,
+        period=book.period,
+        block=now.block,
+        rows=counted.rows,
+        qualified=counted.qualified,
+        excluded=counted.excluded,
+        units_logged=_units((cell.kind, units) for cell, units in logged.items()),
+        units_chain=_units((line.kind, line.units) for line in lines),
+        logged_nano=worth,
+        credited_nano=credited,
+        over_threshold=pure.is_over(worth, credited, limit),
+        unpaid_nano=unpaid(concerned(logged, lines, book.terms), book.deals, now.state),
+        solvent=now.solvent,
+        findings=tuple(rows),
+        notes=complaints,
+    )
+
+
+def unpaid(keys: set[tuple[int, int]], deals: Iterable[Deal], state: Figures) -> int:
+    """Return what deals have accrued and their holders' balances hold, in nano-tokens."""
+    found = [deal for deal in deals if deal.key in keys]
+    holders = {share.holder for deal in found for share in deal.split}
+    return sum(state.accrued[deal.key] for deal in found) + sum(
+        state.balances[holder] for holder in holders
+    )

@@ -7,10 +7,23 @@ the node, and halves what the node finds too dear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from royalty.errors import InputError
-from royalty.usage import HEADER_BYTES, MAX_UNITS, PAIR_BYTES, Line, group_lines, pack_usage
+from royalty.usage import (
+    HEADER_BYTES,
+    MAX_UNITS,
+    PAIR_BYTES,
+    Line,
+    Tariff,
+    group_lines,
+    pack_usage,
+    total_nano,
+)
+
+Tariffs = Mapping[tuple[int, int], Tariff]
+"""Tariffs by (catalogue, version)."""
 
 MAX_TRANSACTION_GAS = 16_777_216
 MAX_TRANSACTION_BYTES = 128 * 1024
@@ -63,20 +76,56 @@ def split_lines(
     return runs
 
 
-def fit(lines: Sequence[Line], fits: Callable[[bytes], bool]) -> list[list[Line]]:
-    """Return the lines in runs that `fits` takes (asked with packed usage), halving the others.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A batch of one day that has no number yet; `total_nano` in nano-tokens."""
 
-    Raises InputError where a single line does not fit.
-    """
-    if fits(pack_usage(group_lines(lines))):
-        return [list(lines)]
-    if len(lines) == 1:
-        raise InputError(
-            f"work {lines[0].catalogue}/{lines[0].index} alone does not fit a transaction;"
-            " use a chain with larger blocks"
-        )
-    middle = len(lines) // 2
-    return [*fit(lines[:middle], fits), *fit(lines[middle:], fits)]
+    day: int
+    lines: tuple[Line, ...]
+    total_nano: int
+
+    @classmethod
+    def of(cls, day: int, lines: Sequence[Line], tariffs: Tariffs) -> Draft:
+        """Return lines of a day with what they cost at the tariffs of (catalogue, version)."""
+        return cls(day, tuple(lines), total_nano(group_lines(lines), tariffs))
+
+    @property
+    def usage(self) -> bytes:
+        """The packed usage that a transaction carries."""
+        return pack_usage(group_lines(self.lines))
+
+    @property
+    def gas_bound(self) -> int:
+        """The most gas that it can use."""
+        return lines_cost(self.lines)[1]
+
+    def halves(self, tariffs: Tariffs) -> tuple[Draft, Draft]:
+        """Return it in two; InputError where a single line is left, which fits no transaction."""
+        if len(self.lines) == 1:
+            line = self.lines[0]
+            raise InputError(
+                f"work {line.catalogue}/{line.index} alone does not fit a transaction;"
+                " use a chain with larger blocks"
+            )
+        middle = len(self.lines) // 2
+        first, second = self.lines[:middle], self.lines[middle:]
+        return Draft.of(self.day, first, tariffs), Draft.of(self.day, second, tariffs)
+
+
+def drafts(day: int, lines: Sequence[Line], tariffs: Tariffs, *, gas_limit: int) -> list[Draft]:
+    """Return a day's usage as batches that each fit a transaction by the bounds above."""
+    runs = split_lines(lines, gas_limit=gas_limit)
+    return [Draft.of(day, run, tariffs) for run in runs]
+
+
+def fitted(
+    draft: Draft, tariffs: Tariffs, gas_of: Callable[[Draft], int | None]
+) -> list[tuple[Draft, int]]:
+    """Return a draft with its gas; halved as often as `gas_of` says None: too large."""
+    gas = gas_of(draft)
+    if gas is not None:
+        return [(draft, gas)]
+    return [part for half in draft.halves(tariffs) for part in fitted(half, tariffs, gas_of)]
 
 
 def _line_cost(line: Line, last: Line | None) -> tuple[int, int]:

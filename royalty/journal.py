@@ -22,7 +22,7 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -211,11 +211,11 @@ class Journal:
         )
         return found[0] if found else None
 
-    def reported(self, day: int) -> Reported:
-        """Return the units of a day that are reported or on their way."""
+    def reported(self, day: int, *, without: Collection[int] = ()) -> Reported:
+        """Return the units of a day that are reported or on their way, `without` some batches' own."""
         units: Reported = {}
         for batch in self._select("state != 'void' AND day = ?", (day,)):
-            for line in batch.lines:
+            for line in batch.lines if batch.number not in without else []:
                 key = (line.catalogue, line.version, line.kind, line.index)
                 units[key] = units.get(key, 0) + line.units
         return units
@@ -430,6 +430,13 @@ def read(folder: Path) -> Iterator[Journal | None]:
             connection.execute("BEGIN")  # one moment's view of it
             has_tables = connection.execute("PRAGMA user_version").fetchone()[0]
             yield Journal(connection) if has_tables else None
+
+
+def empty() -> Journal:
+    """Return a journal of nothing, kept nowhere."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(_SCHEMA)
+    return Journal(connection)
 
 
 @contextmanager

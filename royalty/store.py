@@ -28,11 +28,15 @@ from typing import TYPE_CHECKING
 
 from royalty.days import Period, format_day
 from royalty.errors import InputError
+from royalty.usage import WorkRef
+from royalty.worksmap import WorksMap, map_csv, read_map
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SECRET_BYTES = 32
+MAP_FILE = "works.csv"
+STAGING = ".staging"
 HMAC_BLOCK = 64
 ROW_FIELDS = (
     ("usage_id", "VARCHAR"),
@@ -56,18 +60,22 @@ class UsageStore:
 
     @contextmanager
     def staged(
-        self, connection: DuckDBPyConnection, relation: str, period: Period
+        self,
+        connection: DuckDBPyConnection,
+        relation: str,
+        period: Period,
+        *,
+        area: Path | None = None,
     ) -> Iterator[Staged]:
         """Yield the store together with the rows of a relation whose days are asked for.
 
         `relation` is a table or view of `connection` with the columns of ROW_FIELDS (identities in
         clear text), the UTC `day`, and `malformed`, NULL where the row is readable. Rows of other
         days are left out, but for the ids of the day before. What is not committed is removed at
-        the end.
+        the end. `area` is a new folder to stage in, where nothing must be written into the store.
         Raises InputError where the month's secret is gone.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        area = self.folder / f".staging-{os.getpid()}"
+        area = area or self.folder / STAGING
         shutil.rmtree(area, ignore_errors=True)
         fresh = self._secrets(period)
         try:
@@ -82,22 +90,16 @@ class UsageStore:
         """Return the days that have rows, in order."""
         return sorted(_day_folders(self.folder / "rows"))
 
-    def works_map(self) -> dict[str, str]:
+    def works_map(self) -> WorksMap:
         """Return the map that reports have used so far: works by the platform's ids."""
-        from royalty.sheets import read_sheet
+        path = self.folder / MAP_FILE
+        return read_map(path) if path.exists() else {}
 
-        path = self.folder / "works.csv"
-        if not path.exists():
-            return {}
-        return {
-            row["platform_id"]: row["work"] for row in read_sheet(path, ["platform_id", "work"])
-        }
-
-    def keep_map(self, works: Mapping[str, str]) -> None:
+    def keep_map(self, works: Mapping[str, WorkRef]) -> None:
         """Keep a map for later reports of the same days, instead of the one kept before."""
         from royalty.files import write_whole
 
-        write_whole(self.folder / "works.csv", map_csv(works))
+        write_whole(self.folder / MAP_FILE, map_csv(works))
 
     def parts(self, what: str, day: int) -> list[Path]:
         """Return the Parquet files of a day's `rows` or `ids`, in the order of their making."""
@@ -154,6 +156,22 @@ class Staged:
         return (
             f"SELECT usage_id FROM ({_rows_of(rows)}) WHERE usage_id IS NOT NULL"
             f" UNION SELECT usage_id FROM ({_ids_of(ids)}) WHERE usage_id IS NOT NULL"
+        )
+
+    def recount_query(self, day: int, *, resend: bool) -> str:
+        """Return the SQL of a day's rows as `logs.apply_rules` takes them.
+
+        Beside them stand the ids of the day before; `resend` says that the last row of an id counts.
+        """
+        columns = ", ".join(name for name, _ in ROW_FIELDS if name != "usage_id")
+        blank = ", ".join(
+            f"NULL::{kind} AS {name}" for name, kind in ROW_FIELDS if name != "usage_id"
+        )
+        return (
+            f"SELECT 0 AS file, 0::BIGINT AS line, {day}::INTEGER AS day, {resend} AS resend,"
+            f" usage_id, {columns} FROM ({self.rows_query(day)})"
+            f" UNION ALL SELECT 0, 0, {day - 1}, FALSE,"
+            f" usage_id, {blank} FROM ({self.ids_query(day - 1)})"
         )
 
     def commit(self) -> None:
@@ -216,18 +234,6 @@ class Staged:
 def month_of(day: int) -> str:
     """Return `YYYY-MM` of a UTC day."""
     return format_day(day)[:7]
-
-
-def map_csv(works: Mapping[str, str]) -> bytes:
-    """Return a map (works by the platform's ids) as canonical CSV: sorted, quoted where needed."""
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["platform_id", "work"])
-    writer.writerows(sorted(works.items()))
-    return text.getvalue().encode()
 
 
 def _stage_rows(

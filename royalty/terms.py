@@ -7,7 +7,7 @@ of the usage, in nano-tokens.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -69,6 +69,10 @@ class Item:
         """What the units cost, in nano-tokens."""
         return self.units * self.price_nano
 
+    def of(self, units: int) -> Item:
+        """Return the same with other units."""
+        return replace(self, units=units)
+
     @property
     def key(self) -> tuple[int, int, Kind, int]:
         """(catalogue, version, kind, index): what is reported, as a batch names it."""
@@ -128,9 +132,9 @@ def difference(
     for item in counted:
         units = item.units - left.pop(item.key, 0)
         if units > 0:
-            (held if item.held else due).append(_with(item, units))
+            (held if item.held else due).append(item.of(units))
         elif units < 0:
-            negative.append(_with(item, units))
+            negative.append(item.of(units))
     for (catalogue, version, kind, index), units in left.items():
         negative.append(Item(day, WorkRef(catalogue, index), kind, version, -units, 0))
     return Difference(tuple(sorted(due)), tuple(sorted(held)), tuple(sorted(negative)))
@@ -164,7 +168,3 @@ def held_rows(items: Iterable[Item]) -> list[dict[str, object]]:
         }
         for (work, reason), found in sorted(by_work.items())
     ]
-
-
-def _with(item: Item, units: int) -> Item:
-    return Item(item.day, item.work, item.kind, item.version, units, item.price_nano, item.held)

@@ -6,9 +6,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from royalty.batches import MAX_USAGE_BYTES, fit, lines_cost, split_lines
+from royalty.batches import (
+    MAX_USAGE_BYTES,
+    Draft,
+    drafts,
+    fitted,
+    lines_cost,
+    split_lines,
+)
 from royalty.errors import InputError
-from royalty.usage import Kind, Line, group_lines, lines_of, pack_usage
+from royalty.usage import (
+    Kind,
+    Line,
+    Tariff,
+    group_lines,
+    lines_of,
+    pack_usage,
+    unpack_usage,
+)
+
+DAY = 20_000
+TARIFFS = {
+    (catalogue, version): Tariff(10 + version, 210 + version, version)
+    for catalogue in range(1, 41)
+    for version in (1, 2)
+}
 
 keys = st.tuples(
     st.integers(1, 40), st.integers(1, 2), st.sampled_from(list(Kind)), st.integers(0, 300)
@@ -57,17 +79,24 @@ def test_a_line_that_fits_no_transaction_is_refused_by_name() -> None:
         split_lines([Line(3, 1, Kind.VIEW, 4, 1)], gas_limit=80_000)
 
 
-@given(lines.filter(bool), st.integers(1, 5))
-def test_halving_stops_where_everything_fits(usage: list[Line], most: int) -> None:
-    usage = sorted(line for line in usage if line.units) or [Line(1, 1, Kind.VIEW, 0, 1)]
-    count = {pack_usage(group_lines([line])): 1 for line in usage}
-
-    def fits(packed: bytes) -> bool:
-        return packed in count or len(packed) <= 9 + 6 * most
-
-    assert _again(fit(usage, fits)) == usage
+@given(lines.filter(lambda usage: any(line.units for line in usage)), st.integers(1, 5))
+def test_halving_loses_neither_units_nor_money(usage: list[Line], most: int) -> None:
+    usage = sorted(line for line in usage if line.units)
+    whole = Draft.of(DAY, usage, TARIFFS)
+    parts = fitted(whole, TARIFFS, lambda draft: 7 if len(draft.lines) <= most else None)
+    assert [line for part, _ in parts for line in part.lines] == usage
+    assert sum(part.total_nano for part, _ in parts) == whole.total_nano
+    assert all(len(part.lines) <= most and part.day == DAY and gas == 7 for part, gas in parts)
 
 
 def test_halving_refuses_a_line_that_never_fits() -> None:
+    draft = Draft.of(DAY, [Line(3, 1, Kind.VIEW, 4, 1)], TARIFFS)
     with pytest.raises(InputError, match="work 3/4 alone"):
-        fit([Line(3, 1, Kind.VIEW, 4, 1)], lambda _: False)
+        fitted(draft, TARIFFS, lambda _: None)
+
+
+def test_a_draft_costs_what_its_deals_say() -> None:
+    usage = [Line(1, 1, Kind.VIEW, 0, 3), Line(1, 2, Kind.DOWNLOAD, 0, 5)]
+    (draft,) = drafts(DAY, usage, TARIFFS, gas_limit=10**7)
+    assert draft.total_nano == 3 * 11 + 5 * 212
+    assert lines_of(unpack_usage(draft.usage)) == usage

@@ -1,0 +1,360 @@
+"""`royalty usage`: what a log comes to, reporting it, and what the journal holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from royalty.cli.app import noun_app
+from royalty.cli.options import Run, command
+from royalty.cli.output import pairs, progress, table, warn
+from royalty.errors import ChainError
+from royalty.money import format_nano
+
+if TYPE_CHECKING:
+    from royalty.reports import Check, Report, Sent, Status
+    from royalty.terms import Item
+
+MAX_ROWS = 40
+KINDS = ("view", "download", "excerpt")
+
+LOGS = Annotated[
+    list[str], typer.Argument(metavar="LOG...", help="Files or globs: CSV, TSV, JSONL, Parquet.")
+]
+DAY = Annotated[
+    str | None, typer.Option("--day", metavar="DAY", help="The UTC day of the usage, YYYY-MM-DD.")
+]
+SINCE = Annotated[
+    str | None, typer.Option("--since", metavar="DAY", help="The first of several UTC days.")
+]
+UNTIL = Annotated[
+    str | None, typer.Option("--until", metavar="DAY", help="The last of several, inclusive.")
+]
+WORKS = Annotated[
+    str | None, typer.Option("--works", metavar="CSV", help="The map of ids: platform_id,work.")
+]
+COLUMNS = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="TOML", help="Which columns hold the native fields."),
+]
+POLICY = Annotated[
+    str | None, typer.Option("--policy", metavar="TOML", help="The numbers of the rules.")
+]
+SEPARATOR = Annotated[
+    str | None,
+    typer.Option("--separator", metavar="CHAR", help="Between columns; default from the header."),
+]
+PARTIAL = Annotated[bool, typer.Option("--partial", help="Take days that are not over, too.")]
+PLATFORM = Annotated[
+    str | None,
+    typer.Option("--platform", metavar="ADDRESS", help="The platform; default the account."),
+]
+OUT = Annotated[
+    str | None,
+    typer.Option("--out", metavar="DIR", help="Write excluded.csv: reason, file, line."),
+]
+MAX_EXCLUDED = Annotated[
+    str | None,
+    typer.Option(
+        "--max-excluded", metavar="PERCENT", help="Exit 1 where more of the rows are excluded."
+    ),
+]
+EVIDENCE = Annotated[
+    str | None,
+    typer.Option("--evidence", metavar="DIR", help="Write manifests and what they name."),
+]
+CONFIRMATIONS = Annotated[
+    int | None,
+    typer.Option(
+        "--confirmations",
+        metavar="N",
+        min=0,
+        max=10_000,
+        help="Blocks on top of a batch that settle it; locally 0.",
+    ),
+]
+
+usage = noun_app("What a log comes to, and reporting it to the ledger, once.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the noun to the program."""
+    app.add_typer(usage, name="usage")
+
+
+@command(usage)
+def check(
+    run: Run,
+    logs: LOGS,
+    day: DAY = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    works: WORKS = None,
+    columns: COLUMNS = None,
+    policy: POLICY = None,
+    separator: SEPARATOR = None,
+    partial: PARTIAL = False,
+    platform: PLATFORM = None,
+    out: OUT = None,
+    max_excluded: MAX_EXCLUDED = None,
+) -> None:
+    """Show what logs come to at the deals of their days; nothing is sent or kept.
+
+    Exit 1 where something is held, or more is excluded than --max-excluded allows.
+    """
+    from royalty import reports
+
+    run.platform = platform
+    with _counting() as advance:
+        found = reports.check(
+            run.royalty,
+            logs,
+            day=day,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            separator=separator,
+            partial=partial,
+            out=out,
+            max_excluded=max_excluded,
+            progress=advance,
+        )
+    symbol = run.royalty.token.symbol
+    run.emit(found.document(), lambda: _check_text(found, symbol), findings=found.findings)
+
+
+@command(usage, sends=True)
+def report(
+    run: Run,
+    logs: LOGS,
+    day: DAY = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    works: WORKS = None,
+    columns: COLUMNS = None,
+    policy: POLICY = None,
+    separator: SEPARATOR = None,
+    partial: PARTIAL = False,
+    platform: PLATFORM = None,
+    evidence: EVIDENCE = None,
+    confirmations: CONFIRMATIONS = None,
+) -> None:
+    """Report the usage in logs; the same log again sends nothing, late rows send the difference.
+
+    Takes up what an earlier report left unfinished first. Exit 1 where something is held, or was
+    reported too much (which is final); exit 3 before anything is sent where money or limit are short.
+    """
+    from royalty import reports
+
+    run.platform = platform
+    made = reports.Report()
+    run.partial = made.document()
+    try:
+        with _counting() as advance:
+            reports.report(
+                run.royalty,
+                logs,
+                day=day,
+                since=since,
+                until=until,
+                works=works,
+                columns=columns,
+                policy=policy,
+                separator=separator,
+                partial=partial,
+                evidence_to=evidence,
+                confirmations=confirmations,
+                into=made,
+                progress=advance,
+                say=warn,
+            )
+    except ChainError as error:
+        run.partial = made.document()
+        error.details["pending"] = made.pending_rows()
+        error.details.pop("transactions", None)
+        raise
+    symbol = run.royalty.token.symbol
+    run.emit(
+        made.document(),
+        lambda: _report_text(made, symbol),
+        findings=made.findings and not made.dry_run,
+    )
+
+
+@command(usage)
+def status(run: Run, platform: PLATFORM = None) -> None:
+    """Show the journal beside what the ledger has; reads only. Exit 1 where they disagree."""
+    from royalty import reports
+
+    run.platform = platform
+    found = reports.status(run.royalty)
+    symbol = run.royalty.token.symbol
+    run.emit(found.document(), lambda: _status_text(found, symbol), findings=not found.in_step)
+
+
+# --- text ---
+
+
+def _check_text(found: Check, symbol: str) -> str:
+    count, excluded = found.count, sum(found.count.excluded.values())
+    facts: dict[str, object] = {
+        "rows": f"{count.rows:,}",
+        "qualified": f"{count.qualified:,} ({count.without_identity:,} without a viewer)",
+        "excluded": f"{excluded:,}{_reasons(count.excluded)}",
+        "amount": f"{format_nano(found.amount_nano)} {symbol}",
+    }
+    if found.held:
+        held = sum(item.amount_nano for item in found.held)
+        facts["of it held"] = f"{format_nano(held)} {symbol}"
+    blocks = [pairs(facts), _works_table(found.counted, symbol), _held_text(found.held)]
+    if count.unmatched:
+        listed = ", ".join(row.work for row in count.unmatched[:5])
+        blocks.append(
+            f"{count.unmatched_total:,} ids are no work of an accepted catalogue: {listed}"
+            + (", ..." if count.unmatched_total > 5 else "")
+            + "\n`royalty platform accept N` accepts a catalogue; --works maps ids to works."
+        )
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _reasons(excluded: Mapping[str, int]) -> str:
+    found = [f"{number:,} {reason}" for reason, number in excluded.items() if number]
+    return f": {', '.join(found)}" if found else ""
+
+
+def _works_table(items: Iterable[Item], symbol: str) -> str:
+    rows: dict[Any, dict[str, int]] = {}
+    for item in items:
+        row = rows.setdefault(item.work, dict.fromkeys((*KINDS, "nano", "held"), 0))
+        row[item.kind.word] += item.units
+        row["nano"] += item.amount_nano
+        row["held"] |= bool(item.held)
+    if not rows:
+        return ""
+    dearest = sorted(rows.items(), key=lambda entry: (-entry[1]["nano"], entry[0]))
+    shown = [
+        (
+            work,
+            *(f"{row[kind]:,}" for kind in KINDS),
+            format_nano(row["nano"]),
+            "held" if row["held"] else "",
+        )
+        for work, row in dearest[:MAX_ROWS]
+    ]
+    head = ("work", "views", "downloads", "excerpt s", symbol, "")
+    more = f"\n... and {len(rows) - MAX_ROWS:,} works more" if len(rows) > MAX_ROWS else ""
+    return table(head, shown, right=(1, 2, 3, 4)) + more
+
+
+def _held_text(items: Iterable[Item]) -> str:
+    works: dict[str, set[str]] = {}
+    for item in items:
+        works.setdefault(str(item.held), set()).add(str(item.work))
+    advice = {
+        "rival_catalogue": "another registrant registered the same file earlier in another catalogue;"
+        "\n  `royalty platform accept N --despite-rival` reports it all the same",
+        "dearer_than_accepted": "the price is above what was accepted;"
+        "\n  `royalty platform accept N` accepts today's prices",
+    }
+    return "\n".join(
+        f"held, {len(found):,} works: {reason}: {advice[reason]}"
+        for reason, found in sorted(works.items())
+    )
+
+
+def _report_text(made: Report, symbol: str) -> str:
+    from royalty.terms import units_of
+
+    already = sum(units_of(made.already).values())
+    blocks = [_batches_table(made.batches, symbol, made.dry_run)]
+    if made.dry_run:
+        blocks.append(
+            f"would send {len(made.batches):,} batches for {format_nano(made.amount_nano)} {symbol}"
+            f" and at most {made.gas:,} gas; nothing was sent"
+        )
+    elif not made.batches:
+        blocks[0] = "Nothing new to report."
+    if made.missing:
+        blocks.append(f"missing: {made.missing}")
+    if already:
+        blocks.append(f"{already:,} units were reported before")
+    blocks.append(_held_text(made.held))
+    if made.negative:
+        units = -sum(item.units for item in made.negative)
+        blocks.append(
+            f"{units:,} units were reported that the log does not have now; what landed is final"
+            " (--json lists them)"
+        )
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _batches_table(batches: Iterable[Sent], symbol: str, dry: bool) -> str:
+    from royalty.days import format_day
+
+    rows = [
+        (
+            one.batch,
+            format_day(one.day),
+            f"{one.works:,}",
+            f"{sum(one.units.values()):,}",
+            format_nano(one.amount_nano),
+            "" if dry or one.transaction is None else one.transaction[:18] + "…",
+        )
+        for one in batches
+    ]
+    head = ("batch", "day", "works", "units", symbol, "transaction")
+    return table(head, rows, right=(0, 2, 3, 4)) if rows else ""
+
+
+def _status_text(found: Status, symbol: str) -> str:
+    from royalty.days import format_day
+
+    rows = [
+        (
+            batch.number,
+            format_day(batch.day),
+            batch.state,
+            format_nano(batch.total_nano),
+            (batch.transaction or "")[:18],
+            batch.note,
+        )
+        for batch in found.batches[-MAX_ROWS:]
+    ]
+    facts = pairs(
+        {
+            "platform": found.platform,
+            "batches on chain": found.on_chain,
+            "in the journal": f"{len(found.batches)}, {len(found.pending)} of them pending",
+        }
+    )
+    blocks = [facts]
+    if rows:
+        head = ("batch", "day", "state", symbol, "transaction", "note")
+        blocks.append(table(head, rows, right=(0, 3)))
+    if not found.in_step:
+        blocks.append(
+            "Journal and chain disagree: another folder reports for this platform, or the chain was"
+            "\ntaken back; `royalty usage report` says which before it sends anything."
+        )
+    return "\n\n".join(blocks)
+
+
+@contextmanager
+def _counting() -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that is told the bytes read and the bytes there are."""
+    with progress("reading logs", 100) as advance:
+        shown = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal shown
+            percent = 100 * done // total if total else 100
+            if percent > shown:
+                advance(percent - shown)
+                shown = percent
+
+        yield tell

@@ -1,0 +1,785 @@
+"""Usage: what a log comes to, and reporting it: once, whole, and under the deal of its day.
+
+A report goes: take up what the journal holds; count each day again, stored rows and new ones
+together; take off what was reported; see that money, limit and gas suffice; keep the rows; write the
+batches down; send them. A kill between any two of these leaves something that the next report
+finishes (docs/decisions/0020-usage-store-and-journal.md).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from royalty import delivery, evidence
+from royalty import journal as journals
+from royalty.batches import MAX_TRANSACTION_GAS, Draft, Tariffs, drafts, fitted
+from royalty.days import format_day
+from royalty.errors import FundsTooLow, InputError, LimitTooLow, NodeRefused
+from royalty.evidence import Counts, Document, Manifest, Source, hex_of
+from royalty.journal import Batch, Journal, Owner, Plan, State, crash_at
+from royalty.questions import (
+    Accepted,
+    Day,
+    Logs,
+    Question,
+    map_document,
+    read_question,
+    require_over,
+)
+from royalty.recount import Counted, counted
+from royalty.store import UsageStore
+from royalty.terms import Item, amount_nano, difference, held_rows, units_of
+from royalty.usage import Kind, Line
+from royalty.worksmap import WorksMap
+
+if TYPE_CHECKING:
+    from royalty.chain.ledger import Call
+    from royalty.client import Royalty
+    from royalty.delivery import Link
+    from royalty.logs import Count
+
+Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
+STORE = "store"
+HEADROOM_PERCENT = 5
+"""What an estimate of gas must leave of a transaction's limit: other money moves in between."""
+
+
+# --- check ---
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a log alone comes to. Amounts are nano-tokens; `amount_nano` includes what is held.
+
+    `counted` are all units with deal and price. `excluded` has all seven reasons. `over_excluded`
+    says that more rows were excluded than the caller allows.
+    """
+
+    count: Count
+    counted: tuple[Item, ...]
+    over_excluded: bool = False
+
+    @property
+    def held(self) -> tuple[Item, ...]:
+        """What would not be reported now."""
+        return tuple(item for item in self.counted if item.held)
+
+    @property
+    def amount_nano(self) -> int:
+        """What all units cost, held ones included."""
+        return amount_nano(self.counted)
+
+    @property
+    def findings(self) -> bool:
+        """Whether something is held, or over the limit that was asked for."""
+        return bool(self.held) or self.over_excluded
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; amounts are ints of nano-tokens."""
+        return {
+            "rows": self.count.rows,
+            "qualified": self.count.qualified,
+            "excluded": dict(self.count.excluded),
+            "units": units_of(self.counted),
+            "amount_nano": self.amount_nano,
+            "without_identity": self.count.without_identity,
+            "held": held_rows(self.counted),
+        }
+
+
+def check(
+    session: Royalty,
+    logs: Logs,
+    *,
+    day: Day | None = None,
+    since: Day | None = None,
+    until: Day | None = None,
+    works: str | Path | None = None,
+    columns: str | Path | None = None,
+    policy: str | Path | None = None,
+    separator: str | None = None,
+    partial: bool = False,
+    out: str | Path | None = None,
+    max_excluded: str | int | None = None,
+    progress: Progress | None = None,
+) -> Check:
+    """Return what logs come to over UTC days (both inclusive), at the deals of each day; sends nothing.
+
+    `logs` is a file, a glob or several; `works` a map, `columns` and `policy` TOML files. `out` is a
+    folder for `excluded.csv`: each excluded row with reason, file and line. `max_excluded` is a
+    percentage of the rows. Raises InputError for what is given (a day that is not over unless
+    `partial`), ChainError where the node does not answer.
+
+    >>> royalty.usage.check("views.csv", day="2026-11-19").amount_nano  # doctest: +SKIP
+    """
+    from royalty.logs import count
+
+    limit = None if max_excluded is None else _percent(max_excluded)
+    question = read_question(
+        logs,
+        day=day,
+        since=since,
+        until=until,
+        works=works,
+        columns=columns,
+        policy=policy,
+        separator=separator,
+    )
+    listing = None if out is None else _new_folder(out) / "excluded.csv"
+    if not partial:
+        require_over(session, question.period)
+    accepted = Accepted.read(session, _deep_block(session, session.confirmations))
+    counted = count(
+        question.sources,
+        question.period,
+        accepted.matcher(session, question.works_map),
+        question.policy,
+        excluded_to=listing,
+        progress=progress,
+    )
+    items = tuple(accepted.items(session, counted.units))
+    return Check(counted, items, limit is not None and _is_over(counted, limit))
+
+
+def _percent(text: str | int) -> Fraction:
+    try:
+        number = Fraction(str(text)) if "/" not in str(text) else Fraction(-1)
+    except (ValueError, ZeroDivisionError):
+        number = Fraction(-1)
+    if not 0 <= number <= 100:
+        raise InputError(
+            f"--max-excluded '{str(text)[:40]}' is not a percentage; write for example 5"
+        )
+    return number
+
+
+def _is_over(counted: Count, limit: Fraction) -> bool:
+    return 100 * sum(counted.excluded.values()) > limit * counted.rows
+
+
+def _new_folder(path: str | Path) -> Path:
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"the folder {folder} cannot be made: {reason}") from None
+    return folder
+
+
+def _deep_block(session: Royalty, confirmations: int) -> int:
+    """Return the newest block at the confirmation depth: only deals opened by it are reported to."""
+    return max(session.ledger.deployed_block, session.node.head() - confirmations, 0)
+
+
+# --- report ---
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One batch as `usage report` shows it; evidence and transaction are None in a dry run."""
+
+    batch: int
+    day: int
+    works: int
+    units: Mapping[str, int]
+    amount_nano: int
+    evidence: str | None
+    transaction: str | None
+    state: str = "settled"
+
+    @classmethod
+    def of(cls, batch: Batch) -> Sent:
+        """Return a journal's batch as it is shown."""
+        return _sent(
+            batch.number,
+            batch.day,
+            batch.lines,
+            batch.total_nano,
+            hex_of(batch.evidence),
+            batch.transaction,
+            batch.state.value,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON row."""
+        return {
+            "batch": self.batch,
+            "day": format_day(self.day),
+            "works": self.works,
+            "units": dict(self.units),
+            "amount_nano": self.amount_nano,
+            "evidence": self.evidence,
+            "transaction": self.transaction,
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """What a report did: `batches` landed by it (those it took up too), in order.
+
+    `already` are units reported before; `held` units that are not reported now; `negative` what was
+    reported too much, which is final. With `dry_run` nothing was sent: `gas` and `cost_wei` say what
+    it would cost at most and `missing` what is missing. `pending` is what the journal still holds.
+    """
+
+    batches: list[Sent] = field(default_factory=list)
+    already: list[Item] = field(default_factory=list)
+    held: list[Item] = field(default_factory=list)
+    negative: list[Item] = field(default_factory=list)
+    pending: list[Sent] = field(default_factory=list)
+    dry_run: bool = False
+    gas: int = 0
+    cost_wei: int = 0
+    missing: str = ""
+
+    @property
+    def amount_nano(self) -> int:
+        """What the batches cost together."""
+        return sum(batch.amount_nano for batch in self.batches)
+
+    @property
+    def findings(self) -> bool:
+        """Whether something is held or was reported too much."""
+        return bool(self.held or self.negative)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; amounts are ints of nano-tokens, negative units are negative."""
+        document: dict[str, Any] = {
+            "batches": [batch.document() for batch in self.batches],
+            "already_reported": units_of(self.already),
+            "held": held_rows(self.held),
+            "negative": [
+                {
+                    "day": format_day(item.day),
+                    "work": str(item.work),
+                    "kind": item.kind.word,
+                    "units": item.units,
+                }
+                for item in self.negative
+            ],
+        }
+        if self.dry_run:
+            document |= {
+                "dry_run": True,
+                "amount_nano": self.amount_nano,
+                "gas": self.gas,
+                "cost_wei": str(self.cost_wei),
+                "missing": self.missing,
+                "pending": self.pending_rows(),
+            }
+        return document
+
+    def pending_rows(self) -> list[dict[str, Any]]:
+        """Return what is pending as JSON rows."""
+        return [batch.document() | {"state": batch.state} for batch in self.pending]
+
+
+def report(
+    session: Royalty,
+    logs: Logs,
+    *,
+    day: Day | None = None,
+    since: Day | None = None,
+    until: Day | None = None,
+    works: str | Path | None = None,
+    columns: str | Path | None = None,
+    policy: str | Path | None = None,
+    separator: str | None = None,
+    partial: bool = False,
+    evidence_to: str | Path | None = None,
+    confirmations: int | None = None,
+    into: Report | None = None,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Report:
+    """Report the usage of UTC days (both inclusive) in logs, and return what was sent.
+
+    Sends the difference to what was reported for these days before, so the same log again sends
+    nothing. `evidence_to` is a folder for manifests and what they name; `confirmations` how many blocks
+    must stand on a batch before it is settled; `into` is filled on the way, so that it says what was
+    done when an error ends it. Other arguments as in `check`.
+
+    Raises InputError for what is given, FundsTooLow or LimitTooLow before anything is sent, ChainErrors
+    for what happens on the way (`into.pending` then shows what the next report takes up),
+    JournalStopped where journal and chain disagree.
+
+    >>> royalty.usage.report("views/*.parquet", day="2026-11-19").batches  # doctest: +SKIP
+    """
+    question = read_question(
+        logs,
+        day=day,
+        since=since,
+        until=until,
+        works=works,
+        columns=columns,
+        policy=policy,
+        separator=separator,
+    )
+    folder = None if evidence_to is None else _new_folder(evidence_to)
+    if not partial:
+        require_over(session, question.period)
+    depth = session.confirmations if confirmations is None else confirmations
+    made = into if into is not None else Report()
+    job = _Job(session, question, depth, made, folder, progress, say or (lambda _: None))
+    if session.dry_run:
+        _preview(job)
+    else:
+        _send(job)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One report on its way: what was asked, of whom, and what it has come to so far."""
+
+    session: Royalty
+    question: Question
+    depth: int
+    report: Report
+    folder: Path | None
+    progress: Progress | None
+    say: Say
+
+    @property
+    def store(self) -> UsageStore:
+        """The platform's usage store."""
+        return UsageStore(self.session.platform_dir() / STORE)
+
+    def link(self) -> Link:
+        """Return the way to the chain, which notes in the report what settles."""
+        session = self.session
+        return delivery.Link(
+            session.node,
+            session.ledger,
+            session.platform,
+            session.account,
+            self.depth,
+            say=self.say,
+            settled=lambda batch: self.report.batches.append(Sent.of(batch)),
+        )
+
+    def works_map(self) -> WorksMap:
+        """Return the map that counts: the one given, over those of earlier reports."""
+        return {**self.store.works_map(), **self.question.works_map}
+
+
+def _send(job: _Job) -> None:
+    """Take up, count, keep, write down, send."""
+    session, link = job.session, job.link()
+    with journals.opened(session.platform_dir(), _owner(session)) as journal:
+        try:
+            _require_rules(journal, job.question)
+            _write_evidence(job, journal)
+            delivery.take_up(link, journal)
+            if _plan(job, link, journal):
+                _write_evidence(job, journal)
+                delivery.deliver(link, journal)
+        finally:
+            job.report.pending = [Sent.of(batch) for batch in journal.pending()]
+
+
+def _plan(job: _Job, link: Link, journal: Journal) -> bool:
+    """Count, keep the rows and write the batches down; return whether there is any."""
+    accepted = Accepted.read(job.session, _deep_block(job.session, job.depth))
+    works_map = job.works_map()
+    matcher = accepted.matcher(job.session, works_map)
+    with counted(job.question, matcher, job.store, progress=job.progress) as (staged, found):
+        due = _compare(job, accepted, journal, found)
+        parts = _divide(link, accepted, due)
+        number = journal.last_number() + 1
+        _approve(job, link, parts, number)
+        staged.commit()
+        job.store.keep_map(works_map)
+        crash_at("after-store")
+    documents = _documents(job, accepted, works_map)
+    manifests = _manifests(job, found, parts, number, documents)
+    plans = [
+        _batch_plan(job, draft, manifest)
+        for (draft, _), manifest in zip(parts, manifests, strict=True)
+    ]
+    journal.plan(plans, documents.values())
+    crash_at("after-journal")
+    return bool(plans)
+
+
+def _preview(job: _Job) -> None:
+    """Count and price everything, change nothing; what is missing is said and no error."""
+    session, link, made = job.session, job.link(), job.report
+    made.dry_run = True
+    with (
+        journals.read(session.platform_dir()) as existing,
+        tempfile.TemporaryDirectory(prefix="royalty-") as area,
+    ):
+        journal = existing or journals.empty()
+        _require_rules(journal, job.question)
+        made.pending = [Sent.of(batch) for batch in journal.pending()]
+        accepted = Accepted.read(session, _deep_block(session, job.depth))
+        matcher = accepted.matcher(session, job.works_map())
+        with counted(
+            job.question, matcher, job.store, area=Path(area, STORE), progress=job.progress
+        ) as (_, found):
+            due = _compare(job, accepted, journal, found)
+        _price(job, link, accepted, due, journal)
+
+
+def _price(
+    job: _Job,
+    link: Link,
+    accepted: Accepted,
+    due: Mapping[int, Sequence[Item]],
+    journal: Journal,
+) -> None:
+    """Fill a dry run's report with what would be sent, and what it would cost at most."""
+    from royalty.chain.sender import fees, max_fee
+
+    made = job.report
+    waiting = [batch for batch in journal.pending() if batch.block is None]
+    try:
+        parts = _divide(link, accepted, due, [batch.total_nano for batch in waiting])
+    except (FundsTooLow, LimitTooLow) as error:
+        made.missing = str(error)
+        parts = [(draft, draft.gas_bound) for draft in _drafts(link, accepted, due)]
+    number = max(journal.last_number(), link.ledger.platform(link.platform).batches) + 1
+    for at, (draft, _) in enumerate(parts):
+        made.batches.append(
+            _sent(number + at, draft.day, draft.lines, draft.total_nano, None, None)
+        )
+    made.gas = sum(gas for _, gas in parts)
+    made.cost_wei = made.gas * max_fee(fees(link.node))
+
+
+def _owner(session: Royalty) -> Owner:
+    return Owner(
+        session.node.chain_id, session.node.genesis_hash, session.ledger.address, session.platform
+    )
+
+
+def _require_rules(journal: Journal, question: Question) -> None:
+    """Raise InputError where a day was first reported under another policy, or way to resend."""
+    policy, resend = question.policy.digest, question.columns.resend
+    for day in question.period:
+        before = journal.rules(day)
+        if before is not None and before[0] != policy:
+            raise InputError(
+                f"{format_day(day)} was first reported under the policy {_policy_name(journal, before[0])}"
+                f" ({before[0][:18]}…), not under {question.policy.name} {question.policy.version}"
+                f" ({policy[:18]}…); pass that one with --policy: what was reported is final"
+            )
+        if before is not None and before[1] != resend:
+            raise InputError(
+                f'{format_day(day)} was first reported with resend = "{before[1]}" in its columns'
+                f' file, not "{resend}"; report it with that again'
+            )
+
+
+def _policy_name(journal: Journal, digest: str) -> str:
+    found = journal.documents([digest])
+    if not found:
+        return "of this digest"
+    document = json.loads(found[0].content)
+    return f"{document['name']} {document['version']}"
+
+
+# --- from counts to what is due ---
+
+
+def _compare(
+    job: _Job, accepted: Accepted, journal: Journal, found: Counted
+) -> dict[int, tuple[Item, ...]]:
+    """Return what is due of each day; what is held, negative or was reported goes into the report."""
+    made = job.report
+    items: dict[int, list[Item]] = {day: [] for day in found.days}
+    every = [row for count in found.days.values() for row in count.units]
+    for item in accepted.items(job.session, every):
+        items[item.day].append(item)
+    taken_up = {batch.batch for batch in made.batches}
+    due = {}
+    for day, counted_items in items.items():
+        differs = difference(day, counted_items, journal.reported(day))
+        made.already += _already(counted_items, journal.reported(day, without=taken_up))
+        made.held += differs.held
+        made.negative += differs.negative
+        due[day] = differs.due
+    return due
+
+
+def _already(
+    items: Iterable[Item], reported: Mapping[tuple[int, int, Kind, int], int]
+) -> list[Item]:
+    """Return the part of counted items that was reported before."""
+    return [item.of(min(item.units, reported.get(item.key, 0))) for item in items]
+
+
+def _tariffs(accepted: Accepted) -> Tariffs:
+    return {deal.key: deal.tariff for deal in accepted.deals}
+
+
+def _drafts(link: Link, accepted: Accepted, due: Mapping[int, Sequence[Item]]) -> list[Draft]:
+    limit, tariffs = _gas_limit(link), _tariffs(accepted)
+    return [
+        draft
+        for day, items in due.items()
+        for draft in drafts(day, [_line(item) for item in items], tariffs, gas_limit=limit)
+    ]
+
+
+def _divide(
+    link: Link,
+    accepted: Accepted,
+    due: Mapping[int, Sequence[Item]],
+    waiting: Sequence[int] = (),
+) -> list[tuple[Draft, int]]:
+    """Return what is due as batches with their gas, each of which fits a transaction of this chain.
+
+    Raises FundsTooLow or LimitTooLow where money does not suffice for them and what is `waiting`.
+    """
+    whole = _drafts(link, accepted, due)
+    if not whole:
+        return []
+    tariffs, limit = _tariffs(accepted), _gas_limit(link)
+    delivery.require_money(link, [*waiting, *(draft.total_nano for draft in whole)])
+    parts = [
+        part
+        for draft in whole
+        for part in fitted(draft, tariffs, lambda one: _gas(link, one, limit))
+    ]
+    totals = [*waiting, *(draft.total_nano for draft, _ in parts)]
+    delivery.require_money(link, totals, sum(gas for _, gas in parts))
+    return parts
+
+
+def _gas_limit(link: Link) -> int:
+    """Return the most gas that one transaction can use on this chain now."""
+    from royalty.chain.events import number
+
+    head = link.node.request("eth_getBlockByNumber", ["latest", False])
+    return min(MAX_TRANSACTION_GAS, number(head["gasLimit"]))
+
+
+def _gas(link: Link, draft: Draft, limit: int) -> int | None:
+    """Return the most gas that a batch can use, None where that is more than a transaction may."""
+    from royalty.chain.sender import estimate
+
+    number = link.ledger.platform(link.platform).next_batch
+    try:
+        gas = estimate(link.node, _call(link, draft, number), link.account.address)
+    except NodeRefused as error:
+        if "gas" not in str(error.details.get("message", "")).lower():
+            raise
+        return None
+    most = gas * (100 + HEADROOM_PERCENT) // 100
+    return most if most <= limit else None
+
+
+def _call(link: Link, draft: Draft, number: int) -> Call:
+    return link.ledger.report(
+        link.platform, number, draft.day, bytes(32), draft.total_nano, draft.usage
+    )
+
+
+def _line(item: Item) -> Line:
+    return Line(item.work.catalogue, item.version, item.kind, item.work.index, item.units)
+
+
+def _approve(job: _Job, link: Link, parts: Sequence[tuple[Draft, int]], number: int) -> None:
+    """Ask before sending on a public chain; Declined where the person says no."""
+    from royalty.chain.sender import Plan as SendPlan
+    from royalty.chain.sender import fees, max_fee
+
+    session = job.session
+    if session.approver is None or session.node.is_local or not parts:
+        return
+    price = max_fee(fees(link.node))
+    plans = [
+        SendPlan(_call(link, draft, number + at), gas, gas * price)
+        for at, (draft, gas) in enumerate(parts)
+    ]
+    session.approver(session, plans)
+
+
+# --- manifests ---
+
+
+def _documents(job: _Job, accepted: Accepted, works_map: WorksMap) -> dict[str, Document]:
+    """Return what the manifests name, by kind: policy, map, licences, and columns where given."""
+    from royalty import works
+
+    noted = dict(works.notes(job.session))
+    found = [
+        job.question.policy_document,
+        map_document({**noted, **works_map}),
+        accepted.document(),
+    ]
+    columns = job.question.columns_document
+    return {document.kind: document for document in [*found, *([columns] if columns else [])]}
+
+
+def _manifests(
+    job: _Job,
+    found: Counted,
+    parts: Sequence[tuple[Draft, int]],
+    number: int,
+    documents: Mapping[str, Document],
+) -> list[Manifest]:
+    from royalty import __version__
+
+    session, period = job.session, job.question.period
+    columns = documents.get("columns")
+    sources = tuple(Source(source.sha256, source.rows) for source in found.alone.sources)
+    return [
+        Manifest(
+            chain_id=session.node.chain_id,
+            contract=session.ledger.address,
+            platform=session.platform,
+            batch=number + at,
+            day=format_day(draft.day),
+            since=format_day(period.since),
+            until=format_day(period.until),
+            policy=documents["policy"].digest,
+            columns=columns.digest if columns else None,
+            works_map=documents["works"].digest,
+            licences=documents["licences"].digest,
+            sources=sources,
+            counts=_counts(found.alone),
+            recount=_counts(found.days[draft.day]),
+            usage=draft.usage,
+            program=f"royalty {__version__}",
+            salt=evidence.new_salt(),
+        )
+        for at, (draft, _) in enumerate(parts)
+    ]
+
+
+def _counts(count: Count) -> Counts:
+    return Counts(count.rows, count.qualified, count.excluded)
+
+
+def _batch_plan(job: _Job, draft: Draft, manifest: Manifest) -> Plan:
+    content = manifest.to_bytes()
+    return Plan(
+        manifest.batch,
+        draft.day,
+        draft.usage,
+        draft.total_nano,
+        evidence.evidence_of(content),
+        content,
+        manifest.policy,
+        job.question.columns.resend,
+    )
+
+
+def _write_evidence(job: _Job, journal: Journal) -> None:
+    """Write the manifests of what is about to be sent, and what they name, where that was asked."""
+    pending = journal.pending()
+    if job.folder is None or not pending:
+        return
+    named = [json.loads(batch.manifest) for batch in pending]
+    digests = [
+        digest
+        for manifest in named
+        for word in ("policy", "columns", "map", "licences")
+        if (digest := manifest[word]) is not None
+    ]
+    manifests = {batch.number: batch.manifest for batch in pending}
+    evidence.write_evidence(job.folder, manifests, journal.documents(digests))
+
+
+def _sent(
+    number: int,
+    day: int,
+    lines: Iterable[Line],
+    total_nano: int,
+    digest: str | None,
+    transaction: str | None,
+    state: str = State.PLANNED.value,
+) -> Sent:
+    units = {kind.word: 0 for kind in Kind}
+    works = set()
+    for line in lines:
+        units[line.kind.word] += line.units
+        works.add((line.catalogue, line.index))
+    return Sent(number, day, len(works), units, total_nano, digest, transaction, state)
+
+
+# --- status ---
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A platform's journal beside the chain; `on_chain` is how many batches the ledger has."""
+
+    platform: str
+    on_chain: int
+    batches: tuple[Batch, ...]
+
+    @property
+    def pending(self) -> tuple[Batch, ...]:
+        """What the next report takes up, in order."""
+        return tuple(batch for batch in self.batches if batch.state in journals.PENDING)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether every batch on chain stands in the journal, and every settled one on chain."""
+        settled = [batch.number for batch in self.batches if batch.state is State.SETTLED]
+        known = max((batch.number for batch in self.batches), default=0)
+        return max(settled, default=0) <= self.on_chain <= known
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; amounts are ints of nano-tokens."""
+        return {
+            "platform": self.platform,
+            "next_batch": self.on_chain + 1,
+            "in_step": self.in_step,
+            "pending": [self._row(batch) for batch in self.pending],
+            "batches": [self._row(batch) for batch in self.batches],
+        }
+
+    def _row(self, batch: Batch) -> dict[str, Any]:
+        return Sent.of(batch).document() | {
+            "state": batch.state.value,
+            "block": batch.block,
+            "note": batch.note,
+        }
+
+
+def status(session: Royalty) -> Status:
+    """Return a platform's journal beside what the ledger has of it; reads only."""
+    with journals.read(session.platform_dir()) as journal:
+        batches = tuple(journal.batches()) if journal else ()
+    return Status(session.platform, session.ledger.platform(session.platform).batches, batches)
+
+
+class Usage:
+    """Usage of one platform, for a session: `royalty.usage`."""
+
+    def __init__(self, session: Royalty) -> None:
+        self._session = session
+
+    def check(self, logs: Logs, **options: Any) -> Check:
+        """Return what logs come to, sending nothing; options as in `royalty.reports.check`.
+
+        >>> royalty.usage.check("views.csv", day="2026-11-19").amount_nano  # doctest: +SKIP
+        """
+        return check(self._session, logs, **options)
+
+    def report(self, logs: Logs, **options: Any) -> Report:
+        """Report the usage in logs and return what was sent; options as in `royalty.reports.report`.
+
+        >>> royalty.usage.report("views/*.parquet", day="2026-11-19").batches  # doctest: +SKIP
+        """
+        return report(self._session, logs, **options)
+
+    def status(self) -> Status:
+        """Return the journal beside what the ledger has; reads only.
+
+        >>> royalty.usage.status().pending  # doctest: +SKIP
+        """
+        return status(self._session)

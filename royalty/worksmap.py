@@ -1,0 +1,45 @@
+"""A platform's own map: which work each id of its logs stands for, a CSV file `platform_id,work`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from royalty.errors import InputError
+from royalty.sheets import Row, read_sheet
+from royalty.usage import WorkRef
+
+COLUMNS = ("platform_id", "work")
+
+WorksMap = dict[str, WorkRef]
+"""Works by the platform's ids."""
+
+
+def read_map(path: str | Path) -> WorksMap:
+    """Return a map; InputError with file and line for a bad work, or an id with two works."""
+    found: WorksMap = {}
+    lines: dict[str, int] = {}
+    for row in read_sheet(Path(path), COLUMNS):
+        platform_id, work = row.need("platform_id"), row.read(WorkRef.parse, row.need("work"))
+        if found.setdefault(platform_id, work) != work:
+            raise _conflict(row, platform_id, found[platform_id], lines[platform_id])
+        lines.setdefault(platform_id, row.line)
+    return found
+
+
+def map_csv(works: Mapping[str, WorkRef]) -> bytes:
+    """Return a map as canonical CSV: sorted by id, quoted where needed; equal maps are equal bytes."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((platform_id, str(work)) for platform_id, work in sorted(works.items()))
+    return text.getvalue().encode()
+
+
+def _conflict(row: Row, platform_id: str, other: WorkRef, line: int) -> InputError:
+    return row.refuse(
+        f"'{platform_id[:60]}' stands for {row['work']} here and for {other} in line {line};"
+        " remove one of them"
+    )

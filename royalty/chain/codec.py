@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -23,6 +24,9 @@ FOREIGN_ERRORS = (
     "EnforcedPause()",
     "ReentrancyGuardReentrantCall()",
 )
+
+
+_TEXT = re.compile(r"\bstring\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,13 @@ def encode(fields: Sequence[Mapping[str, Any]], values: Sequence[Any]) -> bytes:
 
 
 def decode(fields: Sequence[Mapping[str, Any]], data: bytes) -> dict[str, Any]:
-    """Return what `data` holds, by field name; a nameless field is called by its position."""
+    """Return what `data` holds, by field name; a nameless field is called by its position.
+
+    Text is other people's: what is not UTF-8 in it becomes '�', or one event could stop every reader.
+    """
     from eth_abi import abi
 
-    values = abi.decode([abi_type(field) for field in fields], data)
+    values = abi.decode([_TEXT.sub("bytes", abi_type(field)) for field in fields], data)
     return {
         str(field.get("name") or position): plain(field, value)
         for position, (field, value) in enumerate(zip(fields, values, strict=True))
@@ -90,6 +97,8 @@ def plain(field: Mapping[str, Any], value: Any) -> Any:
             part["name"]: plain(part, item)
             for part, item in zip(field["components"], value, strict=True)
         }
+    if kind == "string":
+        return value.decode("utf-8", "replace")
     return checksum(value) if kind == "address" else value
 
 

@@ -273,7 +273,9 @@ def parties_of(document: Any) -> dict[str, Party]:
     listed = document.get("holders") if isinstance(document, dict) else None
     found = {}
     for entry in listed if isinstance(listed, list) else []:
-        address, ppm = text_of(entry, "address"), entry.get("share_ppm") if entry else 0
+        if not isinstance(entry, dict):
+            continue
+        address, ppm = text_of(entry, "address"), entry.get("share_ppm")
         if address and isinstance(ppm, int):
             found[address] = Party(text_of(entry, "name"), address, text_of(entry, "role"), ppm)
     return found
@@ -474,7 +476,7 @@ def pay(
 
 def check_reason(text: str) -> bytes:
     """Return a payment's reason as bytes; InputError where it is empty, too long, or no plain text."""
-    data = text.encode()
+    data = text.encode(errors="replace")
     if not data or len(data) > MAX_REASON_BYTES or not text.isprintable():
         raise InputError(
             f"--reason is 1 to {MAX_REASON_BYTES} bytes of text on one line, this is {len(data)}"

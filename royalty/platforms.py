@@ -87,10 +87,14 @@ def _parse_catalogue(text: str) -> int:
 
 
 def _licence(row: Row) -> Licence:
-    prices = [row.read(parse_price, row.need(column)) for column in LICENCE_COLUMNS[1:4]]
+    prices = [_price(row, column) for column in LICENCE_COLUMNS[1:4]]
     if row["despite_rival"] not in ("yes", "no", ""):
         raise row.refuse("despite_rival is yes or no")
     return Licence(Tariff(*prices), row["despite_rival"] == "yes")
+
+
+def _price(row: Row, column: str) -> int:
+    return row.read(lambda text: parse_price(text, what=column), row.need(column))
 
 
 def accept(
@@ -116,7 +120,7 @@ def accept(
     before = known.get(catalogue)
     again = despite_rival or (before is not None and before.despite_rival)
     licence = Licence(Tariff(*(prices[kind] for kind in Kind)), again)
-    _write_licences(_licences_path(session, platform), known | {catalogue: licence})
+    write_licences(_licences_path(session, platform), known | {catalogue: licence})
     return licence
 
 
@@ -124,7 +128,8 @@ def _licences_path(session: Royalty, platform: str) -> Path:
     return session.platform_dir(platform) / "licences.csv"
 
 
-def _write_licences(path: Path, known: Mapping[int, Licence]) -> None:
+def write_licences(path: Path, known: Mapping[int, Licence]) -> None:
+    """Write licences.csv whole, prices in tokens, in order of catalogue."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(LICENCE_COLUMNS)

@@ -9,7 +9,7 @@ import typer
 
 from royalty.cli.app import noun_app
 from royalty.cli.options import Run, ask, command
-from royalty.cli.output import pairs, table
+from royalty.cli.output import clean, pairs, table
 from royalty.days import format_day, parse_day
 from royalty.errors import InputError
 from royalty.money import format_nano
@@ -300,8 +300,9 @@ def _changes(proposal: Proposal) -> str:
 
 
 def _consents(missing: list[Consent]) -> str:
-    rows = [(one.name, one.holder, one.reason) for one in missing]
-    return table(("holder", "address", "reason"), rows, right=[1])
+    return "\n".join(
+        f"  {one.holder}  {clean(one.name, 34)}\n    {clean(one.reason, 76)}" for one in missing
+    )
 
 
 def _tariff(tariff: Tariff) -> str:

@@ -90,7 +90,7 @@ def read_manifests(folder: Path, batches: Iterable[Batch]) -> dict[int, bytes]:
 def check(batches: Collection[Batch], manifests: Mapping[int, bytes], known: Known) -> Checked:
     """Return what does not fit: each batch without evidence, or whose evidence says otherwise."""
     wrong: list[tuple[Batch, str]] = []
-    sources: dict[int, frozenset[str]] = {}
+    sources: dict[int, set[str]] = {}
     for batch in batches:
         content = manifests.get(batch.batch)
         if content is None:
@@ -100,7 +100,7 @@ def check(batches: Collection[Batch], manifests: Mapping[int, bytes], known: Kno
         if complaint:
             wrong.append((batch, complaint))
         else:
-            sources[batch.batch] = frozenset(_sources(json.loads(content)))
+            sources[batch.batch] = {digest for digest, _ in _sources(json.loads(content))}
     return Checked(tuple(wrong), frozenset(_reported_twice(batches, sources)))
 
 
@@ -116,7 +116,7 @@ def _complaint(batch: Batch, content: bytes, known: Known) -> str:
     for word, expected in _expected(batch, known).items():
         if _plain(manifest.get(word)) != _plain(expected):
             return f"manifest-{batch.batch}.json names another {word}"
-    for digest, rows in given.items():
+    for digest, rows in sorted(given):
         if known.sources.get(digest) != rows:
             return f"it counted a log that is not among those given ({digest[:18]}…, {rows} rows)"
     if _same_count(manifest, given, known) and not _counts_agree(manifest.get("counts"), known):
@@ -140,14 +140,17 @@ def _plain(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def _sources(manifest: Mapping[str, Any]) -> dict[str, int]:
-    return {str(source["sha256"]).lower(): int(source["rows"]) for source in manifest["sources"]}
+def _sources(manifest: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Return the (SHA-256, rows) of the logs that a manifest counted."""
+    return {(str(one["sha256"]).lower(), int(one["rows"])) for one in manifest["sources"]}
 
 
-def _same_count(manifest: Mapping[str, Any], given: Mapping[str, int], known: Known) -> bool:
+def _same_count(
+    manifest: Mapping[str, Any], given: Collection[tuple[str, int]], known: Known
+) -> bool:
     """Return whether a manifest's counts are of the same logs and days as those at hand."""
     days = manifest.get("since"), manifest.get("until")
-    return set(given) == set(known.sources) and days == (known.since, known.until)
+    return set(given) == set(known.sources.items()) and days == (known.since, known.until)
 
 
 def _counts_agree(counts: Any, known: Known) -> bool:

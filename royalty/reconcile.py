@@ -10,20 +10,21 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from royalty import findings as pure
 from royalty.catalogues import Deal, deals_of
-from royalty.days import Period, format_day, parse_day
+from royalty.days import Period, format_day
 from royalty.errors import InputError
 from royalty.findings import Cell, ChainLine, Context, Deals, Finding, Reason
 from royalty.index.rows import Rows
 from royalty.proof import Batch, Known, check, need_folder, read_manifests
+from royalty.questions import Day, Logs, read_question
 from royalty.usage import Kind, WorkRef, lines_of, unpack_usage
 from royalty.works import Registration, notes, registrations_of, rivals_among
+from royalty.worksmap import WorksMap
 
 if TYPE_CHECKING:
     from royalty.audit import Figures, Solvency
@@ -186,14 +187,6 @@ def terms_of(deals: Iterable[Deal]) -> Deals:
     )
 
 
-def read_map(path: Path) -> list[tuple[str, WorkRef]]:
-    """Return the (id in the log, work) pairs of a map `platform_id,work`; InputError with the line."""
-    from royalty.sheets import read_sheet
-
-    rows = read_sheet(path, ("platform_id", "work"))
-    return [(row.need("platform_id"), row.read(WorkRef.parse, row.need("work"))) for row in rows]
-
-
 def concerned(
     cells: Iterable[Cell], lines: Iterable[ChainLine], deals: Deals
 ) -> set[tuple[int, int]]:
@@ -220,7 +213,6 @@ def _units(pairs: Iterable[tuple[Kind, int]]) -> dict[str, int]:
 
 # --- the noun ---
 
-Day = str | date
 Progress = Callable[[int, int], None]
 
 
@@ -245,7 +237,7 @@ class _Book:
 
 def reconcile(
     session: Royalty,
-    logs: Sequence[str | Path],
+    logs: Logs,
     *,
     since: Day,
     until: Day,
@@ -268,17 +260,24 @@ def reconcile(
     >>> royalty.reconcile("views/*.parquet", since="2026-11-01", until="2026-11-30")  # doctest: +SKIP
     """
     from royalty.audit import solvency_at
-    from royalty.logs import Columns, Policy, count, find_sources
+    from royalty.logs import count
 
     limit = parse_threshold(threshold)
-    period = Period(parse_day(str(since), what="--since"), parse_day(str(until), what="--until"))
-    shape, rules = Columns.load(columns), Policy.load(policy)
-    sources = find_sources([str(log) for log in logs], shape, separator)
+    question = read_question(
+        logs,
+        since=since,
+        until=until,
+        works=works,
+        columns=columns,
+        policy=policy,
+        separator=separator,
+    )
     if evidence is not None:
         need_folder(Path(evidence))
-    book = _read_chain(session, period, platform)
+    book = _read_chain(session, question.period, platform)
     now = solvency_at(session, book.snapshot)  # before a long count: nodes forget old state
-    counted = count(sources, period, _matcher(session, book, works), rules, progress=progress)
+    matcher = _matcher(session, book, question.works_map)
+    counted = count(question.sources, question.period, matcher, question.policy, progress=progress)
     logged = {
         Cell(WorkRef(row.catalogue, row.index), row.day, row.kind): row.units
         for row in counted.units
@@ -287,7 +286,7 @@ def reconcile(
     rows += pure.unmatched(book.platform, counted.unmatched)
     complaints = _unlisted(counted)
     if evidence is not None:
-        known = _known(session, book, counted, rules.digest)
+        known = _known(session, book, counted, question.policy_document.digest)
         checked = check(book.batches, read_manifests(Path(evidence), book.batches), known)
         rows = pure.reported_twice(rows, checked.twice)
         rows += [_about(Reason.EVIDENCE_MISMATCH, batch) for batch, _ in checked.wrong]
@@ -322,7 +321,7 @@ def _unlisted(counted: Count) -> tuple[str, ...]:
     return (f"{more:,} more rows of unmatched works are not listed",) if more > 0 else ()
 
 
-def _matcher(session: Royalty, book: _Book, works: str | Path | None) -> WorkTable:
+def _matcher(session: Royalty, book: _Book, works_map: WorksMap) -> WorkTable:
     """Return what the log's ids stand for, in the catalogues that count."""
     from royalty.logs import WorkTable
     from royalty.platforms import licences
@@ -330,7 +329,7 @@ def _matcher(session: Royalty, book: _Book, works: str | Path | None) -> WorkTab
     accepted = set(licences(session, book.platform)) or {deal.catalogue for deal in book.deals}
     deals = [deal for deal in book.deals if deal.catalogue in accepted]
     return WorkTable(
-        [*notes(session), *([] if works is None else read_map(Path(works)))],
+        [*works_map.items(), *notes(session)],
         [(deal.catalogue, deal.version, deal.from_day, deal.until_day) for deal in deals],
         {catalogue: number for catalogue, number in book.works.items() if catalogue in accepted},
     )

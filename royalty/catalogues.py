@@ -197,7 +197,7 @@ def deals_of(events: Iterable[Event]) -> list[Deal]:
     A deal ends on the day on which the next version of its catalogue starts.
     """
     made = sorted(events, key=lambda event: (event.args["catalogue"], event.args["version"]))
-    following = [*made[1:], None]
+    following = [*made, None][1:]
     return [_deal(event, after) for event, after in zip(made, following, strict=True)]
 
 

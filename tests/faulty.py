@@ -64,7 +64,9 @@ _FAULTS: dict[str, Callable[[FaultyNode, Any, bytes], tuple[int, bytes] | None]]
     "hang": _hang,
     "drop": lambda *_: None,
     "cut": lambda node, _, body: (200, node.forward(body)[:-5]),
-    "no batches": lambda _, request, __: _error(request, code=-32600, message="batches are not supported"),
+    "no batches": lambda _, request, __: _error(
+        request, code=-32600, message="batches are not supported"
+    ),
     "already known": lambda node, request, body: (
         node.forward(body),
         _error(request, code=-32000, message="already known"),

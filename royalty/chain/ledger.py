@@ -36,6 +36,11 @@ class CatalogueState:
     version: int
     works: int
 
+    @property
+    def exists(self) -> bool:
+        """Whether the catalogue was opened."""
+        return self.version > 0
+
 
 @dataclass(frozen=True, slots=True)
 class DealState:
@@ -188,7 +193,7 @@ class Ledger:
         return int(self.read("catalogues", block=block)[0])
 
     def catalogue(self, catalogue: int, block: BlockId = "latest") -> CatalogueState:
-        """Return a catalogue's state; Reverted (CatalogueUnknown) where there is none."""
+        """Return a catalogue's state; `exists` is False where there is none."""
         return self.catalogues_of([catalogue], block)[0]
 
     def catalogues_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,6 +37,18 @@ NOUNS = (
 USAGE = 2
 BUG = 70
 INTERRUPTED = 130
+
+# What a machine refuses and a person can mend: no such file, no right, no room.
+_REFUSALS = {
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.EROFS,
+}
 
 
 class Listed(typer.core.TyperGroup):
@@ -107,10 +120,19 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         warn("royalty: interrupted")
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _REFUSALS or error.filename is None:
+            return _bug()
+        warn(f"royalty: {error.filename}: {error.strerror}")
+        return USAGE
     except Exception:
-        traceback.print_exc()
-        warn("royalty: this is a bug; please report it with the lines above")
-        return BUG
+        return _bug()
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    warn("royalty: this is a bug; please report it with the lines above")
+    return BUG
 
 
 def _run(arguments: list[str]) -> int:

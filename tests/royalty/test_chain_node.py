@@ -77,14 +77,19 @@ def test_nobody_at_the_address_is_unreachable() -> None:
         Node.connect(f"http://127.0.0.1:{free_port()}")
 
 
-@pytest.mark.parametrize("rpc", ["", "8545", "ws://127.0.0.1:8545", "http://", "file:///etc/passwd", "http://a:b"])
+@pytest.mark.parametrize(
+    "rpc", ["", "8545", "ws://127.0.0.1:8545", "http://", "file:///etc/passwd", "http://a:b"]
+)
 def test_what_is_no_address_is_bad_input(rpc: str) -> None:
     with pytest.raises(InputError, match="no RPC address"):
         Node.connect(rpc)
 
 
 def test_keys_in_an_address_are_not_shown() -> None:
-    assert shown("https://me:secret@node.example:8443/v3/secret?key=secret") == "https://node.example:8443"
+    assert (
+        shown("https://me:secret@node.example:8443/v3/secret?key=secret")
+        == "https://node.example:8443"
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,5 +151,7 @@ def test_an_error_in_a_batch_is_raised(anvil: Anvil) -> None:
 
 
 def test_raw_bodies_are_posted_for_readers_that_parse_themselves(anvil: Anvil) -> None:
-    answer = Node.connect(anvil.rpc).post(b'{"jsonrpc":"2.0","id":7,"method":"eth_chainId","params":[]}')
+    answer = Node.connect(anvil.rpc).post(
+        b'{"jsonrpc":"2.0","id":7,"method":"eth_chainId","params":[]}'
+    )
     assert b'"0x7a69"' in answer

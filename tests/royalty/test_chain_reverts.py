@@ -40,8 +40,14 @@ def test_every_sentence_is_of_an_error_that_exists() -> None:
 def test_arguments_are_decoded_and_amounts_shown_in_tokens() -> None:
     platform = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
     entry = next(e for e in codec().errors.values() if e.name == "FundsInsufficient")
-    error = decode_revert(entry.selector + encode(entry.inputs, [platform, 5_000_000_000, 2_000_000_001]))
-    assert error.arguments == {"platform": platform, "needed": 5_000_000_000, "available": 2_000_000_001}
+    error = decode_revert(
+        entry.selector + encode(entry.inputs, [platform, 5_000_000_000, 2_000_000_001])
+    )
+    assert error.arguments == {
+        "platform": platform,
+        "needed": 5_000_000_000,
+        "available": 2_000_000_001,
+    }
     assert "has 2.000000001 tokens and needs 5 tokens" in str(error)
     assert "deposit 2.999999999 more" in str(error)
 
@@ -63,13 +69,24 @@ def test_a_known_error_with_hostile_arguments_keeps_its_name(name: str, rest: by
 @pytest.mark.parametrize(
     ("error", "data"),
     [
-        ({"code": 3, "message": "execution reverted", "data": "0x12345678"}, bytes.fromhex("12345678")),
+        (
+            {"code": 3, "message": "execution reverted", "data": "0x12345678"},
+            bytes.fromhex("12345678"),
+        ),
         ({"code": -32000, "message": "execution reverted"}, b""),
-        ({"code": -32015, "message": "VM error", "data": "Reverted 0x12345678"}, bytes.fromhex("12345678")),
-        ({"code": -32603, "message": "x", "data": {"data": "0x12345678"}}, bytes.fromhex("12345678")),
+        (
+            {"code": -32015, "message": "VM error", "data": "Reverted 0x12345678"},
+            bytes.fromhex("12345678"),
+        ),
+        (
+            {"code": -32603, "message": "x", "data": {"data": "0x12345678"}},
+            bytes.fromhex("12345678"),
+        ),
         ({"code": -32000, "message": "nonce too low"}, None),
         ({"code": -32602, "message": "bad params", "data": "0x"}, None),
     ],
 )
-def test_each_nodes_way_to_tell_of_a_revert_is_understood(error: dict[str, object], data: bytes | None) -> None:
+def test_each_nodes_way_to_tell_of_a_revert_is_understood(
+    error: dict[str, object], data: bytes | None
+) -> None:
     assert revert_data(error) == data

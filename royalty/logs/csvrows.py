@@ -252,4 +252,6 @@ class _BrokenRecordError(Exception):
         self.cut = "unexpected end" in str(error)
         self.reason = "line break within a cell" if "new-line" in str(error) else BROKEN_QUOTE
         if "field larger" in str(error):
-            self.reason = f"cell of more than {csv.field_size_limit():,} characters"
+            self.reason = (
+                f"{BROKEN_QUOTE}, or a cell of more than {csv.field_size_limit():,} characters"
+            )

@@ -108,7 +108,7 @@ def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Met
         chunks = _hashed(
             read_chunks(decompressed(raw, source.compression), source.path, BLOCK),
             digest,
-            lambda: meter.at(raw.tell()),
+            lambda: meter.at(raw.done),
         )
         reading = _open_reading(source, chunks, Path(folder))
         insert = _insert_sql(source.columns, reading.names, file)
@@ -121,7 +121,7 @@ def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Met
             con.unregister("batch")
         for _ in chunks:
             pass
-        meter.done(raw.tell())
+        meter.done(raw.done)
     return replace(source, sha256="0x" + digest.hexdigest(), rows=rows)
 
 

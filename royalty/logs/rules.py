@@ -141,6 +141,7 @@ WITH dealt AS (
     AND seen.day >= deals.since AND (deals.until IS NULL OR seen.day < deals.until)
 )
 SELECT today.*, today.rowid AS number, dealt.catalogue, dealt.index,
+  hash(identity, dealt.catalogue, dealt.index, kind, today.day) AS company,
   CASE
     WHEN duplicates.number IS NOT NULL THEN 'duplicate'
     WHEN today.day NOT BETWEEN {asked.since} AND {asked.until} THEN 'outside_period'
@@ -179,13 +180,21 @@ def _refuse_ambiguous(con: DuckDBPyConnection, matcher: WorkTable) -> None:
 
 
 def _judged_sql(policy: Policy) -> str:
-    """Rules 6 and 7 and the units: among the rows of one viewer, work, kind and day, in order."""
+    """Rules 6 and 7 and the units: among the rows of one viewer, work, kind and day, in order.
+
+    Rows without such company are left alone, which most are (a cap of 0 looks at them all).
+    """
+    fewest = 1 if policy.per_viewer_work_day == 0 else 2
     same = "PARTITION BY identity, catalogue, index, kind, day"
     order = "ORDER BY started_us, usage_id NULLS FIRST, work"
     return f"""
 CREATE OR REPLACE TEMP TABLE judged AS
-WITH viewed AS (
-  SELECT number, identity, catalogue, index, kind, day, started_us, usage_id, work FROM five
+WITH several AS (
+  SELECT company FROM five WHERE reason IS NULL AND identity IS NOT NULL
+  GROUP BY company HAVING count(*) >= {fewest}
+), viewed AS (
+  SELECT number, identity, catalogue, index, kind, day, started_us, usage_id, work
+  FROM five SEMI JOIN several ON five.company = several.company
   WHERE reason IS NULL AND identity IS NOT NULL
 ), clicked AS (
   SELECT *, coalesce(
@@ -195,7 +204,7 @@ WITH viewed AS (
   SELECT number, row_number() OVER ({same} {order}) > {policy.per_viewer_work_day} AS beyond
   FROM clicked WHERE NOT again
 )
-SELECT five.* EXCLUDE (number, key, reason),
+SELECT five.* EXCLUDE (number, key, company, reason),
   CASE five.kind WHEN {Kind.EXCERPT.value} THEN five.watched_us // {MICRO} ELSE 1 END AS units,
   CASE
     WHEN five.reason IS NOT NULL THEN five.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,18 +69,35 @@ def find_sources(
     return list(found.values())
 
 
+class CountedFile(io.RawIOBase):
+    """A file that knows how many bytes were read of it, even after a reader has closed it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.done = file, 0
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most `size` bytes."""
+        chunk = self.file.read(size)
+        self.done += len(chunk)
+        return chunk
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[CountedFile]:
     """Open a file for reading; InputError where it cannot be."""
     try:
         file = path.open("rb")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     with file:
-        yield file
+        yield CountedFile(file)
 
 
-def decompressed(file: IO[bytes], compression: str | None) -> Any:
+def decompressed(file: CountedFile, compression: str | None) -> Any:
     """Return an object whose `read(n)` gives the decompressed content of an open file."""
     if compression is None:
         return file

@@ -136,5 +136,6 @@ def test_what_this_machine_refuses_is_no_bug(run_alone: Run, folder: Path) -> No
     (folder / ".royalty").write_text("a file where a folder should be")
     failed = run_alone("chain", "down", exit=2)
     assert ".royalty" in failed.stderr
+    (folder / ".royalty").unlink()
     full = with_a_fault("OSError(28, 'No space left on device', 'x.json')", folder)
     assert (full.returncode, full.stderr) == (2, "royalty: x.json: No space left on device\n")

@@ -17,6 +17,12 @@ ONE_TOKEN = 10**6
 UNIT = NANO // ONE_TOKEN
 
 
+@pytest.fixture(scope="session", autouse=True)
+def lean_requests(web3):
+    """web3's validation asks for the chain's id twice before each request: three times the traffic."""
+    web3.middleware_onion.remove("validation")
+
+
 @pytest.fixture(autouse=True)
 def isolation(fn_isolation):
     """Each test begins with the state that the module's fixtures left."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,6 +25,38 @@ ZERO_ADDRESS = "0x" + "0" * 40
 NOTHING = b"\x00" * 32
 
 VIEW, DOWNLOAD, EXCERPT = range(3)
+
+
+class Habit(IntEnum):
+    """How transfers of HostileToken to a receiver go."""
+
+    HONEST = 0
+    RETURNS_NOTHING = 1
+    CALLS_BACK = 2
+    TAKES_FEE = 3
+    MOVES_LESS = 4
+    MOVES_MORE = 5
+    MOVES_NOTHING = 6
+    RETURNS_FALSE = 7
+    MOVES_BUT_RETURNS_FALSE = 8
+    REVERTS = 9
+    REVERTS_HUGELY = 10
+    RETURNS_HUGELY = 11
+    SPENDS_GAS = 12
+    BURNS_ALL_GAS = 13
+
+
+# Habits under which not exactly the amount leaves the ledger: it must not pay then.
+BROKEN = [
+    Habit.MOVES_LESS,
+    Habit.MOVES_MORE,
+    Habit.MOVES_NOTHING,
+    Habit.RETURNS_FALSE,
+    Habit.MOVES_BUT_RETURNS_FALSE,
+    Habit.REVERTS,
+    Habit.REVERTS_HUGELY,
+    Habit.BURNS_ALL_GAS,
+]
 
 
 class Tariff(NamedTuple):
@@ -215,6 +248,19 @@ def platform_of(ledger: Any, platform: Any) -> PlatformState:
     return PlatformState(*ledger.platformOf(platform))
 
 
+def read_all(*calls: tuple[Any, ...]) -> list[Any]:
+    """Answers of many views, each given as (method, *arguments), in one request to the node."""
+    requests = [
+        ("eth_call", [{"to": method._address, "data": method.encode_input(*arguments)}, "latest"])
+        for method, *arguments in calls
+    ]
+    answers = web3.provider.make_batch_request(requests)
+    return [
+        method.decode_output(answer["result"])
+        for (method, *_), answer in zip(calls, answers, strict=True)
+    ]
+
+
 def timestamp(chain: Any) -> int:
     """The newest block's time."""
     return int(chain[-1].timestamp)
@@ -253,8 +299,13 @@ def events(tx: Any, name: str) -> list[dict[str, Any]]:
 # --- Refusals ---
 
 
-def _plain(value: Any) -> str:
-    return str(value).casefold()
+@contextmanager
+def reverted() -> Iterator[list[str]]:
+    """Claim that what runs inside is reverted; what for stands in the list afterwards."""
+    why: list[str] = []
+    with pytest.raises(VirtualMachineError) as caught:
+        yield why
+    why.append(caught.value.revert_msg or "")
 
 
 @contextmanager
@@ -264,10 +315,10 @@ def refused(error: str, *values: Any) -> Iterator[None]:
     `...` as the only value stands for any values. Brownie writes an error as `Name: a, b`, one
     without values as `Name: ` with the colon and the space.
     """
-    with pytest.raises(VirtualMachineError) as caught:
+    with reverted() as why:
         yield
-    found = caught.value.revert_msg or ""
+    found = why[0].casefold()
     if values == (...,):
-        assert _plain(found).startswith(_plain(f"{error}: ")), found
+        assert found.startswith(f"{error}: ".casefold()), found
     else:
-        assert _plain(found) == _plain(f"{error}: {', '.join(map(str, values))}")
+        assert found == f"{error}: {', '.join(map(str, values))}".casefold()

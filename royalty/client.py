@@ -12,11 +12,21 @@ from royalty.errors import ChainError, InputError, NoContract, NodeUnreachable, 
 from royalty.settings import Settings, chain_dir, ledger_dir
 
 if TYPE_CHECKING:
+    from royalty.audit import Audit
+    from royalty.catalogues import Catalogues
     from royalty.chain.accounts import Account
     from royalty.chain.deploy import Deployment
     from royalty.chain.ledger import Call, Ledger, TokenInfo
     from royalty.chain.node import Node
     from royalty.chain.sender import Plan, Receipt
+    from royalty.history import History
+    from royalty.holders import Holders
+    from royalty.payouts import Payouts
+    from royalty.platforms import Platforms
+    from royalty.questions import Day, Logs
+    from royalty.reconcile import Reconciliation
+    from royalty.reports import Usage
+    from royalty.works import Works
 
 # Each noun's module and class; a class takes the session. Imported when first asked for.
 NOUNS: Mapping[str, tuple[str, str]] = {
@@ -47,6 +57,16 @@ class Royalty:
     `dry_run` whatever would send raises DryRun instead. `approver` is asked with the plans before
     anything is sent; it returns or raises Declined.
     """
+
+    if TYPE_CHECKING:
+        catalogues: Catalogues
+        works: Works
+        platforms: Platforms
+        holders: Holders
+        payouts: Payouts
+        usage: Usage
+        history: History
+        audit: Audit
 
     def __init__(
         self,
@@ -240,11 +260,17 @@ class Royalty:
         setattr(self, name, noun)
         return noun
 
-    def reconcile(self, *logs: str | Path, **options: Any) -> Any:
-        """Return what a log and the chain differ in; takes what `royalty.reconcile.reconcile` takes."""
+    def reconcile(self, logs: Logs, *, since: Day, until: Day, **options: Any) -> Reconciliation:
+        """Return what a log and the chain differ in over UTC days, both inclusive.
+
+        `options` are those of `royalty.reconcile.reconcile`: works, columns, policy, platform, evidence,
+        threshold, separator.
+
+        >>> royalty.reconcile("views/*.parquet", since="2026-11-01", until="2026-11-30")  # doctest: +SKIP
+        """
         from royalty.reconcile import reconcile
 
-        return reconcile(self, [str(log) for log in logs], **options)
+        return reconcile(self, logs, since=since, until=until, **options)
 
 
 def _transaction(error: RoyaltyError) -> dict[str, str]:

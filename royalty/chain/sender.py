@@ -143,8 +143,7 @@ def prepare(node: Node, call: Call, account: Signer, *, nonce: int | None = None
     Raises Reverted where the contract would refuse it now, FundsTooLow where the account cannot pay
     the gas, ChainError where it needs more gas than one transaction may use.
     """
-    simulate(node, call, account.address)
-    gas = estimate(node, call, account.address)
+    gas = checked_gas(node, call, account.address)
     if gas > MAX_GAS:
         raise ChainError(
             f"to {call.description} takes {gas:,} gas, more than a transaction may use ({MAX_GAS:,});"
@@ -169,6 +168,16 @@ def prepare(node: Node, call: Call, account: Signer, *, nonce: int | None = None
             f" {_coin(cost)}; send it some"
         )
     return sign(fields, account)
+
+
+def checked_gas(node: Node, call: Call, sender: str) -> int:
+    """Return the gas that the call would use; Reverted with its reason where it would be refused."""
+    try:
+        return estimate(node, call, sender)
+    except ChainError as error:
+        if not getattr(error, "name", ""):
+            simulate(node, call, sender)  # some nodes tell the reason of a call alone
+        raise
 
 
 def sign(fields: Mapping[str, Any], account: Signer) -> Prepared:

@@ -76,11 +76,14 @@ def show(
     ] = None,
 ) -> None:
     """Show an account: its address, and on a chain that answers its coin and tokens."""
-    session = run.royalty
     from royalty.chain.accounts import resolve_address
 
-    name = name or run.settings.account or "dev0"
-    address = resolve_address(name, local=run.settings.network == "local")
+    session = run.royalty
+    local = run.settings.network == "local"
+    name = name or run.settings.account or ("dev0" if local else None)
+    if name is None:
+        raise InputError("no account: name one, or set ROYALTY_ACCOUNT; see `royalty account list`")
+    address = resolve_address(name, local=local)
     document: dict[str, object] = {
         "name": name,
         "address": address,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import pytest
 
 from royalty.chain.accounts import DEV_ACCOUNTS
 from royalty.chain.deploy import FACTORY, create2_address, init_code
-from tests.conftest import Anvil, Ran, free_port, start_anvil
+from tests.conftest import Anvil, Ran, clean_environment, free_port, start_anvil
 
 pytestmark = pytest.mark.chain
 Run = Callable[..., Ran]
@@ -161,3 +165,53 @@ def test_an_address_without_a_ledger_is_told(
         Royalty.connect(rpc=anvil.rpc, contract=ledger["token"], folder=folder)
     with pytest.raises(NoContract, match="run `royalty deploy`"):
         Royalty.connect(rpc=anvil.rpc, folder=folder)
+
+
+def at_a_terminal(
+    answers: dict[str, str], *words: object, cwd: Path, environ: dict[str, str]
+) -> tuple[int, str]:
+    """Run `royalty` at a pseudo-terminal that answers each prompt once; its exit code and what it showed."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "royalty.cli.app", *map(str, words)],
+        cwd=cwd,
+        env=environ,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown, left = "", dict(answers)
+    with suppress(OSError):  # what reading gives at the end
+        while part := os.read(ours, 4096):
+            shown += part.decode()
+            for prompt in [prompt for prompt in left if prompt in shown]:
+                os.write(ours, left.pop(prompt).encode())
+    os.close(ours)
+    return process.wait(60), shown
+
+
+@pytest.mark.usefixtures("on_public")
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_person_is_asked_and_their_answer_counts(
+    public: Anvil, folder: Path, ledger: dict[str, Any], anvil: Anvil, tmp_path: Path
+) -> None:
+    token = "0x" + "12" * 20
+    public.request("anvil_setCode", token, anvil.request("eth_getCode", ledger["token"], "latest"))
+    environ = clean_environment(tmp_path) | {"ROYALTY_NETWORK": "base", "ROYALTY_ACCOUNT": "owner"}
+    before = public.request("eth_blockNumber")
+    words = ("deploy", "--token", token)
+    code, shown = at_a_terminal({"[y/N]": "n\n"}, *words, cwd=folder, environ=environ)
+    assert code == 4, shown
+    assert "make the ledger" in shown
+    assert "declined; nothing was sent" in shown
+    assert public.request("eth_blockNumber") == before
+    answers = {"[y/N]": "y\n", "Password of account owner": "p\n"}
+    code, shown = at_a_terminal(answers, *words, cwd=folder, environ=environ)
+    assert code == 0, shown
+    made = create2_address(init_code("Royalty", token))
+    assert made in shown
+    assert len(public.request("eth_getCode", made, "latest")) > 1000

@@ -1,0 +1,319 @@
+"""`royalty reconcile` as a process: an auditor's own folder against what a platform reported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Anvil, Ran, clean_environment, run_royalty
+
+FIELDS = ["usage_id", "work", "kind", "started_at", "watched_seconds", "viewer"]
+DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
+TARIFF = ["--tariff", "view=0.003", "--tariff", "download=0.5", "--tariff", "excerpt=0.0001"]
+KEYS = {
+    "rows",
+    "qualified",
+    "excluded",
+    "units_logged",
+    "units_chain",
+    "logged_nano",
+    "credited_nano",
+    "difference_nano",
+    "shortfall_percent",
+    "over_threshold",
+    "unpaid_nano",
+    "solvent",
+    "findings",
+}
+COLUMNS = {
+    "reason",
+    "platform",
+    "catalogue",
+    "work",
+    "day",
+    "kind",
+    "version",
+    "logged_units",
+    "chain_units",
+    "price_nano",
+    "expected_nano",
+    "credited_nano",
+    "difference_nano",
+    "batch",
+}
+DIGITS = set("0123456789-")
+
+
+def rows_of_the_log() -> list[list[object]]:
+    """Three days of views, downloads and excerpts of three works; some rows are not qualified."""
+    rows: list[list[object]] = []
+    for day in DAYS:
+        for viewer in range(6):
+            work = f"film-{viewer % 3}"
+            rows.append(
+                [f"{day}-v{viewer}", work, "view", f"{day}T10:0{viewer}:00Z", 45, f"p{viewer}"]
+            )
+            rows.append(
+                [f"{day}-s{viewer}", work, "view", f"{day}T11:0{viewer}:00Z", 3, f"p{viewer}"]
+            )
+        rows.append([f"{day}-d", "film-1", "download", f"{day}T12:00:00Z", "", "p1"])
+        rows.append([f"{day}-e", "film-2", "excerpt", f"{day}T13:00:00Z", "12.9", "p2"])
+    return rows
+
+
+def write_log(path: Path, rows: list[list[object]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([FIELDS, *rows])
+    return path
+
+
+@dataclass
+class Story:
+    """A platform that has reported an honest log; its folder, the log, the map and the evidence."""
+
+    environ: dict[str, str]
+    folder: Path
+    log: Path
+    works: Path
+    evidence: Path
+    platform: str
+
+    def run(
+        self, *arguments: object, cwd: Path | None = None, account: str = "dev0", **options: Any
+    ) -> Ran:
+        environ = self.environ | {"ROYALTY_ACCOUNT": account}
+        return run_royalty(*arguments, cwd=cwd or self.folder, environ=environ, **options)
+
+
+@pytest.fixture(scope="module")
+def story(anvil: Anvil, ledger: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = tmp_path_factory.mktemp("platform")
+    environ = clean_environment(folder) | {
+        "ROYALTY_RPC": anvil.rpc,
+        "ROYALTY_CONTRACT": ledger["royalty"],
+    }
+    told = Story(environ, folder, folder / "log.csv", folder / "map.csv", folder / "evidence", "")
+    (folder / "split.csv").write_text(
+        "holder,address,role,share\n"
+        "Ada,0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65,director,60%\n"
+        "Bo,0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc,composer,40%\n"
+    )
+    told.run(
+        *("catalogue", "open", "--title", "Films", "--split", "split.csv", *TARIFF),
+        "--from",
+        DAYS[0],
+    )
+    (folder / "works.csv").write_text(
+        "fingerprint,title,platform_id\n"
+        + "".join(f"{i:064x},Film {i},film-{i}\n" for i in range(3))
+    )
+    works = told.run("work", "register", "--from", "works.csv", "--catalogue", "1")["works"]
+    told.works.write_text(
+        "platform_id,work\n" + "".join(f"film-{i},{work}\n" for i, work in enumerate(works))
+    )
+    write_log(told.log, rows_of_the_log())
+    told.run("platform", "accept", "1", account="dev1")
+    told.platform = told.run("platform", "deposit", "100", account="dev1")["platform"]
+    told.run(
+        *(
+            "usage",
+            "report",
+            "log.csv",
+            "--since",
+            DAYS[0],
+            "--until",
+            DAYS[-1],
+            "--works",
+            "map.csv",
+        ),
+        *("--evidence", "evidence"),
+        account="dev1",
+    )
+    return told
+
+
+@pytest.fixture
+def audit(story: Story, tmp_path: Path) -> Callable[..., Ran]:
+    """`royalty reconcile` in an empty folder, as dev3, over the story's days."""
+    place = tmp_path / "auditor"
+    place.mkdir()
+
+    def run(log: Path, *arguments: object, **options: Any) -> Ran:
+        words = ("--since", DAYS[0], "--until", DAYS[-1], "--works", story.works)
+        return story.run("reconcile", log, *words, *arguments, cwd=place, account="dev3", **options)
+
+    return run
+
+
+def test_an_honest_log_and_the_chain_agree(story: Story, audit: Callable[..., Ran]) -> None:
+    told = audit(story.log, "--evidence", story.evidence)
+    document = told.document
+    assert set(document) >= KEYS
+    assert document["findings"] == []
+    assert told.stderr == ""
+    assert (document["rows"], document["qualified"]) == (42, 24)
+    assert document["excluded"]["below_threshold"] == 18
+    assert document["units_logged"] == {"view": 18, "download": 3, "excerpt": 36}
+    assert document["units_chain"] == document["units_logged"]
+    worth = 18 * 3_000_000 + 3 * 500_000_000 + 36 * 100_000
+    assert document["logged_nano"] == document["credited_nano"] == str(worth)
+    assert document["logged"] == "1.5576"
+    assert document["difference_nano"] == "0"
+    assert document["shortfall_percent"] == "0.0000"
+    assert document["over_threshold"] is False
+    assert document["solvent"] is True
+    assert document["unpaid_nano"] == str(worth)
+
+
+def test_what_the_platform_withheld_is_a_finding(
+    story: Story, audit: Callable[..., Ran], tmp_path: Path
+) -> None:
+    extra = [f"{DAYS[1]}-x", "film-0", "download", f"{DAYS[1]}T15:00:00Z", "", "p9"]
+    log = write_log(tmp_path / "log.csv", [*rows_of_the_log(), extra])
+    told = audit(log, "--out", tmp_path / "out", exit=1)
+    (row,) = told["findings"]
+    assert set(row) >= COLUMNS
+    assert {name: row[name] for name in ("reason", "platform", "work", "day", "kind")} == {
+        "reason": "missing_on_chain",
+        "platform": story.platform,
+        "work": "1/0",
+        "day": DAYS[1],
+        "kind": "download",
+    }
+    assert (row["catalogue"], row["version"], row["batch"]) == (1, 1, None)
+    assert (row["logged_units"], row["chain_units"]) == (1, 0)
+    assert row["difference_nano"] == row["expected_nano"] == "500000000"
+    assert row["difference"] == "0.5"
+    assert told["shortfall_percent"] == "24.3002"
+    assert told["over_threshold"] is True
+    assert audit(log, "--threshold", "24.4", exit=1)["over_threshold"] is False
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "findings.csv",
+        "findings.parquet",
+    ]
+
+
+def test_people_are_told_what_it_means_in_80_columns(
+    story: Story, audit: Callable[..., Ran], tmp_path: Path
+) -> None:
+    assert "agree, to the last nano-token" in audit(story.log, json=False).stdout
+    evil = [
+        f"{DAYS[1]}-z",
+        "\x1b[2J\u202e=cmd()" + "w" * 200,
+        "view",
+        f"{DAYS[1]}T15:00:00Z",
+        50,
+        "p9",
+    ]
+    log = write_log(tmp_path / "log.csv", [*rows_of_the_log()[:-2], evil])
+    told = audit(log, json=False, exit=1)
+    assert "The chain credited 0.5012 TUSD more than the log is worth." in told.stdout
+    assert "unmatched_work" in told.stdout
+    assert "not_in_log" in told.stdout
+    assert max(map(len, told.stdout.splitlines())) <= 80
+    assert "\x1b" not in told.stdout
+    assert "\u202e" not in told.stdout
+
+
+def test_evidence_that_was_changed_or_is_missing_is_a_finding(
+    story: Story, audit: Callable[..., Ran], tmp_path: Path
+) -> None:
+    shutil.copytree(story.evidence, tmp_path / "evidence")
+    manifests = sorted((tmp_path / "evidence").glob("manifest-*.json"))
+    document = json.loads(manifests[0].read_text())
+    document["counts"]["qualified"] += 1
+    manifests[0].write_text(json.dumps(document))
+    manifests[1].unlink()
+    told = audit(story.log, "--evidence", tmp_path / "evidence", exit=1)
+    assert [(row["reason"], row["batch"]) for row in told["findings"]] == [
+        ("evidence_mismatch", 1),
+        ("evidence_mismatch", 2),
+    ]
+    assert "batch 1: manifest-1.json is not the one that the batch committed to" in told.stderr
+    assert "batch 2: there is no manifest-2.json" in told.stderr
+    assert told["difference_nano"] == "0"
+
+
+def test_another_log_or_policy_than_the_platforms_shows_in_the_evidence(
+    story: Story, audit: Callable[..., Ran], tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "log.csv", list(reversed(rows_of_the_log())))
+    told = audit(log, "--evidence", story.evidence, exit=1)
+    assert {row["reason"] for row in told["findings"]} == {"evidence_mismatch"}
+    assert "it counted a log that is not among those given" in told.stderr
+    policy = tmp_path / "policy.toml"
+    policy.write_text('name = "other"\nversion = "2"\n')
+    told = audit(story.log, "--policy", policy, "--evidence", story.evidence, exit=1)
+    assert {row["reason"] for row in told["findings"]} == {"evidence_mismatch"}
+    assert "names another policy" in told.stderr
+
+
+def test_the_platforms_own_folder_says_the_same(story: Story, audit: Callable[..., Ran]) -> None:
+    words = ("reconcile", "log.csv", "--since", DAYS[0], "--until", DAYS[-1])
+    own = story.run(*words, account="dev1").document  # its folder has notes of the works
+    assert own == audit(story.log).document
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.csv", "--since", DAYS[0], "--until", DAYS[1]], "nowhere.csv"),
+        (["--since", DAYS[0], "--until", DAYS[1]], "LOG"),
+        (["LOG", "--until", DAYS[1]], "--since"),
+        (["LOG", "--since", DAYS[1], "--until", DAYS[0]], "ends before it starts"),
+        (["LOG", "--since", "yesterday", "--until", DAYS[1]], "'yesterday' is not a date"),
+        (["LOG", "--since", "2026-02-30", "--until", DAYS[1]], "is not a date"),
+        (
+            ["LOG", "--since", DAYS[0], "--until", DAYS[1], "--threshold", "lots"],
+            "not a percentage",
+        ),
+        (["LOG", "--since", DAYS[0], "--until", DAYS[1], "--platform", "nobody"], "nobody"),
+        (["LOG", "--since", DAYS[0], "--until", DAYS[1], "--platform", "0x12"], "0x12"),
+        (["LOG", "--since", DAYS[0], "--until", DAYS[1], "--evidence", "nowhere"], "is no folder"),
+        (["LOG", "--since", DAYS[0], "--until", DAYS[1], "--works", "nowhere"], "nowhere"),
+        (["LOG", "--since", DAYS[0], "--until", DAYS[1], "--policy", "nowhere"], "nowhere"),
+        (["LOG", "--since", DAYS[0], "--until", DAYS[1], "--columns", "nowhere"], "nowhere"),
+        (["LOG", "--since", "2026-03-01", "--until", "2026-03-02"], "no platform has reported"),
+    ],
+)
+def test_bad_input_is_one_clear_line(story: Story, words: list[str], message: str) -> None:
+    given = [str(story.log) if word == "LOG" else word for word in words]
+    told = story.run("reconcile", *given, exit=2)
+    assert message in told.stderr
+    assert told.stderr.startswith("royalty: ")
+    assert len(told.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_bad_input(
+    story: Story, audit: Callable[..., Ran]
+) -> None:
+    told = audit(story.log, "--out", story.log, exit=2)
+    assert "cannot be written" in told.stderr
+
+
+def test_no_node_no_ledger_and_another_chain_are_trouble(story: Story) -> None:
+    words = ["reconcile", story.log, "--since", DAYS[0], "--until", DAYS[1]]
+    assert "no node answers" in story.run(*words, "--rpc", "http://127.0.0.1:9", exit=3).stderr
+    bare = ["--contract", "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"]
+    assert "no contract" in story.run(*words, *bare, exit=3).stderr
+    (story.folder / "royalty.toml").write_text("[networks.far]\nchain_id = 5\n")
+    rpc = story.environ["ROYALTY_RPC"]
+    told = story.run(*words, "--network", "far", "--rpc", rpc, exit=3)
+    assert "chain 31337, not 5" in told.stderr
+    (story.folder / "royalty.toml").unlink()
+
+
+def test_amounts_are_digits_and_decimals_stand_beside(
+    story: Story, audit: Callable[..., Ran]
+) -> None:
+    document = audit(story.log).document
+    for word in ("logged", "credited", "difference", "unpaid"):
+        assert set(document[f"{word}_nano"]) <= DIGITS
+        assert isinstance(document[word], str)

@@ -74,7 +74,6 @@ def noun_app(help_text: str) -> typer.Typer:
     """Return an empty Typer app as all of ours are: plain help, our own errors."""
     return typer.Typer(
         help=help_text,
-        no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -149,12 +148,12 @@ _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def _usage_error(error: Any) -> int:
-    if type(error).__name__ == "NoArgsIsHelpError":
-        warn(error.format_message())
-        return USAGE
     context = getattr(error, "ctx", None)
-    hint = f"; see `{context.command_path} --help`" if context is not None else ""
     message = " ".join(str(error.format_message()).split()).rstrip(".")
+    if context is not None and message == "Missing command":
+        warn(context.get_help())
+        return USAGE
+    hint = f"; see `{context.command_path} --help`" if context is not None else ""
     warn(f"royalty: {message}{hint}")
     return USAGE
 

@@ -263,13 +263,14 @@ class Royalty:
     def reconcile(self, logs: Logs, *, since: Day, until: Day, **options: Any) -> Reconciliation:
         """Return what a log and the chain differ in over UTC days, both inclusive.
 
-        `options` are those of `royalty.reconcile.reconcile`: works, columns, policy, platform, evidence,
-        threshold, separator.
+        `options` are those of `royalty.reconcile.reconcile`: works, columns, policy, platform (default:
+        the session's where it was named, else the only one of the period), evidence, threshold, separator.
 
         >>> royalty.reconcile("views/*.parquet", since="2026-11-01", until="2026-11-30")  # doctest: +SKIP
         """
         from royalty.reconcile import reconcile
 
+        options.setdefault("platform", self._platform)
         return reconcile(self, logs, since=since, until=until, **options)
 
 

@@ -80,8 +80,8 @@ def test_a_ledger_that_holds_what_it_owes_is_solvent_until_it_does_not(
     ],
 )
 def test_bad_input_and_trouble_are_one_clear_line(
-    run: Run, words: list[str], code: int, message: str
+    quick: Run, words: list[str], code: int, message: str
 ) -> None:
-    told = run("audit", "solvency", *words, exit=code)
+    told = quick("audit", "solvency", *words, exit=code)
     assert message in told.stderr
     assert len(told.stderr.splitlines()) == 1

@@ -114,9 +114,9 @@ def test_history_without_sync_shows_what_was_read_before(run: Run) -> None:
         (["--csv", "file/a.csv"], "cannot be written"),
     ],
 )
-def test_bad_input_is_one_clear_line(run: Run, words: list[str], message: str) -> None:
+def test_bad_input_is_one_clear_line(quick: Run, words: list[str], message: str) -> None:
     Path("file").write_text("")
-    told = run("history", *words, exit=2)
+    told = quick("history", *words, exit=2)
     assert message in told.stderr
     assert len(told.stderr.splitlines()) == 1
 

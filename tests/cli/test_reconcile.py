@@ -283,9 +283,11 @@ def test_the_platforms_own_folder_says_the_same(story: Story, audit: Callable[..
         (["LOG", "--since", "2026-03-01", "--until", "2026-03-02"], "no platform has reported"),
     ],
 )
-def test_bad_input_is_one_clear_line(story: Story, words: list[str], message: str) -> None:
+def test_bad_input_is_one_clear_line(
+    story: Story, quick: Callable[..., Ran], words: list[str], message: str
+) -> None:
     given = [str(story.log) if word == "LOG" else word for word in words]
-    told = story.run("reconcile", *given, exit=2)
+    told = quick("reconcile", *given, exit=2)
     assert message in told.stderr
     assert told.stderr.startswith("royalty: ")
     assert len(told.stderr.splitlines()) == 1

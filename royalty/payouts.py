@@ -187,7 +187,7 @@ def run(session: Royalty, *, minimum_nano: int = 0, only: Iterable[str] | None =
     `minimum_nano`, or than the token's smallest unit, is in `carried`. To run it again pays nobody
     twice. Raises ChainErrors; what landed before one stays done.
     """
-    only = None if only is None else list(only)
+    only, sender = None if only is None else list(only), session.account.address
     planned = plan(session, minimum_nano=minimum_nano, only=only)
     refused = refusals(session, [payout.holder for payout in planned.payouts])
     if refused:
@@ -196,7 +196,7 @@ def run(session: Royalty, *, minimum_nano: int = 0, only: Iterable[str] | None =
     session.confirm([step.call(session) for step in _outline(session, rest)])
     receipts = []
     while len(rest):
-        step = next_step(session, rest, session.account.address)
+        step = next_step(session, rest, sender)
         receipts.append(send_confirmed(session, step.call(session)))
         rest = rest.after(len(step))
     return _result(session, planned, receipts, refused)
@@ -220,7 +220,9 @@ def _refusals(session: Royalty, holders: Sequence[str]) -> dict[str, str]:
     """Ask for all in one batch; where one fails, for each half."""
     try:
         session.ledger.read_many([("withdraw", (holder,)) for holder in holders])
-    except Reverted as error:
+    except (Reverted, NodeRefused) as error:
+        if error.details.get("status"):
+            raise  # the node's own trouble, not the token's
         if len(holders) == 1:
             return {holders[0]: str(error)}
         half = len(holders) // 2

@@ -1,4 +1,7 @@
-"""Events of the ledger as the nouns read them: by name, filtered, in the order of the chain."""
+"""Events of the ledger as the nouns read them: by name, filtered, in the order of the chain.
+
+On a local chain straight from the node, for that is quick; elsewhere out of this folder's index.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,20 @@ def events(
 ) -> list[Event]:
     """Return the events of a name up to a block, in order; filters compare indexed arguments.
 
-    Blocks are read in ranges that halve where the node finds one too large.
+    Raises KeyError for an argument that is not indexed, ChainErrors where the node does not answer.
     """
+    if session.node.is_local:
+        return read_events(session, name, block=block, **filters)
+    from royalty import index
+
+    _topics(name, filters)
+    return list(index.events(session, name, block=block, **filters))
+
+
+def read_events(
+    session: Royalty, name: str, *, block: int | str = "latest", **filters: Any
+) -> list[Event]:
+    """Return the same straight from the node, in ranges of blocks that halve where one is too large."""
     last = block if isinstance(block, int) else session.node.head()
     topics = _topics(name, filters)
     found: list[Event] = []

@@ -66,3 +66,13 @@ def test_a_platform_that_could_never_report_is_refused(ledger, usd, rich, where)
     platform = {"zero": ZERO_ADDRESS, "ledger": ledger.address, "token": usd.address}[where]
     with refused("AddressRefused", platform):
         ledger.deposit(platform, 1, {"from": rich})
+
+
+def test_a_platform_that_is_full_takes_no_more(ledger, usd, platform, rich):
+    most = (2**96 - 1) // UNIT
+    usd.mint(rich, 2**100, {"from": rich})
+    usd.approve(ledger, 2**255, {"from": rich})
+    ledger.deposit(platform, most, {"from": rich})
+    with refused("AmountTooLarge", (most + 1) * UNIT):
+        ledger.deposit(platform, 1, {"from": rich})
+    assert platform_of(ledger, platform) == PlatformState(most * UNIT, 0, 0, 0, 0)

@@ -255,3 +255,11 @@ class LedgerModel:
             elif amount:
                 paid.sent.append(self.withdraw(holder))
         return paid
+
+    # --- The rule above all ---
+
+    def owed(self) -> int:
+        """Platforms' funds, what deals have accrued and balances together, in nano-tokens."""
+        funds = sum(state.funds for state in self.platforms.values())
+        accrued = sum(deal.accrued for deal in self.deals.values())
+        return funds + accrued + sum(self.balances.values())

@@ -435,7 +435,10 @@ class Stories:
     def invariant_the_books_are_right(self) -> None:
         """Rule 1, from the chain alone; then the chain says all that the model says."""
         seen = self.seen()
-        assert seen.pop("held") - self.model.stray == self.in_units(self.owed(seen))
+        held, owed = seen["held"] - self.model.stray, self.in_units(self.owed(seen))
+        assert held == owed, (
+            f"the ledger holds {held} units and owes {owed}: {held - owed} too much"
+        )
         assert seen == self.expected()
 
     def in_units(self, nano: int) -> Fraction:
@@ -463,7 +466,7 @@ class Stories:
             )
         )
         return {
-            "held": next(answers),
+            "held": int(next(answers)),
             "catalogues": next(answers),
             "owners": {number: next(answers)[0] for number in owners},
             "deals": {key: tuple(next(answers)[0][:6]) for key in keys},
@@ -475,7 +478,9 @@ class Stories:
 
     def expected(self) -> dict[str, Any]:
         model = self.model
+        held = self.in_units(model.owed()) + model.stray
         return {
+            "held": int(held),
             "today": model.today,
             "catalogues": len(model.owners),
             "owners": model.owners,

@@ -61,3 +61,14 @@ def test_more_than_the_payer_has_is_refused(ledger, usd, catalogue, payer):
     usd.approve(ledger, 2**255, {"from": payer})
     with refused("ERC20InsufficientBalance", payer, 10 * ONE_TOKEN, 10 * ONE_TOKEN + 1):
         ledger.pay(catalogue, 10 * ONE_TOKEN + 1, REASON, MEMO, {"from": payer})
+
+
+def test_a_deal_that_is_full_takes_no_more(ledger, usd, catalogue, payer):
+    """96 bits of nano-tokens are 79 billion billion tokens; nothing wraps there."""
+    most = (2**96 - 1) // UNIT
+    usd.mint(payer, 2**100, {"from": payer})
+    usd.approve(ledger, 2**255, {"from": payer})
+    ledger.pay(catalogue, most, REASON, MEMO, {"from": payer})
+    with refused("AmountTooLarge", (most + 1) * UNIT):
+        ledger.pay(catalogue, 1, REASON, MEMO, {"from": payer})
+    assert deal_of(ledger, catalogue, 1)[:4] == (most * UNIT, *PRICES)

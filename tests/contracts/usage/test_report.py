@@ -93,6 +93,18 @@ def test_the_largest_units_add_up(ledger, report, split, stranger, platform, ope
     assert deal_of(ledger, cheap, 1).accrued == 37 * most
 
 
+def test_a_report_into_a_full_deal_is_refused(
+    ledger, usd, report, pay_in, platform, catalogue, opening_day
+):
+    """Nothing of the deal's prices and days next to the money is touched."""
+    before = deal_of(ledger, catalogue, 1)
+    full = (2**96 - 1) // 1_000
+    pay_in(catalogue, full)
+    with refused("AmountTooLarge", full * 1_000 + PRICES.view):
+        report(pack_usage((catalogue, 1, VIEW, [(0, 1)])), PRICES.view)
+    assert deal_of(ledger, catalogue, 1)[1:] == before[1:]
+
+
 def test_usage_for_free_is_reported_at_zero(ledger, report, split, stranger, opening_day, platform):
     opened = ledger.open(split, (0, 0, 0), opening_day, "", {"from": stranger})
     free = event(opened, "CatalogueOpened")["catalogue"]

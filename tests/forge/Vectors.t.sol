@@ -20,7 +20,11 @@ contract VectorsTest is Stage {
                 packed = bytes.concat(packed, abi.encodePacked(holders[i], uint32(ppm[i])));
             }
             vm.assertEq(packed, split, "packed");
-            vm.assertEq(royalty.splitHash(split), vm.parseJsonBytes32(json, at("cases", cases, ".hash")), "hash");
+            vm.assertEq(
+                royalty.splitHash(split),
+                vm.parseJsonBytes32(json, at("cases", cases, ".hash")),
+                "hash"
+            );
             divide(json, at("cases", cases, ".divisions"), split, holders);
         }
         vm.assertEq(cases, 7, "every case");

@@ -30,7 +30,7 @@ from royalty.metadata import (
     read_inline,
     text_of,
 )
-from royalty.shares import Share, make_split, pack_split
+from royalty.shares import Share, Split, make_split, pack_split
 from royalty.splitsheet import Party, nearest_whole
 from royalty.usage import Kind, Tariff
 
@@ -262,6 +262,38 @@ def test_no_share_and_no_price_falls_without_a_signature(
     cheaper = any(found.tariff.price(k) < found.tariff_before.price(k) for k in Kind)
     losers = {who for who in before if cheaper or after.get(who, 0) < before[who]}
     assert set(reasons(found)) == losers
+
+
+def test_vector_of_the_contracts_is_signed_alike() -> None:
+    from royalty.chain.amendments import signer_of, typed_digest
+
+    vector = json.loads((Path(__file__).parents[1] / "vectors/amendment.json").read_text())
+
+    def split(word: str) -> Split:
+        pairs = zip(vector[word]["holders"], vector[word]["ppm"], strict=True)
+        return make_split([Share(holder, ppm) for holder, ppm in pairs])
+
+    tariff = Tariff(*map(int, vector["tariff"]))
+    found = Proposal(
+        vector["chain_id"],
+        vector["contract"],
+        vector["catalogue"],
+        vector["version"],
+        vector["producer"],
+        vector["from_day"],
+        vector["deadline"],
+        tariff,
+        tariff,
+        split("current_split"),
+        split("new_split"),
+        "T",
+        (),
+        "",
+    )
+    assert "0x" + typed_digest(found.typed_data).hex() == vector["digest"]
+    signature = bytes.fromhex(vector["signature"][2:])
+    assert signer_of(found.typed_data, signature) == vector["signer"]
+    assert [consent.holder for consent in found.needed] == [vector["signer"]]
 
 
 def test_proposal_comes_back_from_its_file(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,8 +19,6 @@ from royalty.money import (
     parse_price,
     parse_tokens,
 )
-
-VECTORS = Path(__file__).parents[1] / "vectors"
 
 nanos = st.integers(0, MAX_NANO)
 decimals = st.integers(0, 27)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +24,22 @@ from royalty.shares import (
     split_hash,
     unpack_split,
 )
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/splits.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=[case["name"] for case in VECTORS])
+def test_vector_of_the_contracts_packs_hashes_and_divides_alike(case: dict[str, Any]) -> None:
+    pairs = zip(case["holders"], case["ppm"], strict=True)
+    split = make_split([Share(holder, ppm) for holder, ppm in pairs])
+    assert "0x" + pack_split(split).hex() == case["packed"]
+    assert "0x" + split_hash(split).hex() == case["hash"]
+    assert unpack_split(bytes.fromhex(case["packed"][2:])) == split
+    assert [share.holder for share in split] == case["holders"]
+    for division in case["divisions"]:
+        parts, remainder = divide(int(division["accrued"]), split)
+        assert parts == [int(part) for part in division["parts"]]
+        assert remainder == int(division["remainder"])
 
 
 def address(number: int) -> str:

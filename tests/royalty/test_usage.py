@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,6 +37,43 @@ lines = st.builds(
     index=st.integers(0, 2**24 - 1) | st.integers(0, 3),
     units=st.integers(0, 3 * MAX_UNITS) | st.integers(0, 5),
 )
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/usage.json").read_text())
+GOOD = VECTORS["cases"] + VECTORS["readable_only"]
+
+
+@pytest.mark.parametrize("case", GOOD, ids=[case["name"] for case in GOOD])
+def test_vector_of_the_contracts_reads_and_costs_alike(case: dict[str, Any]) -> None:
+    packed = bytes.fromhex(case["packed"][2:])
+    groups = list(unpack_usage(packed))
+    assert pack_usage(groups) == packed
+    pairs = [
+        (group.catalogue, group.version, int(group.kind), index, units)
+        for group in groups
+        for index, units in group.pairs
+    ]
+    words = ("catalogues", "versions", "kinds", "indexes", "units")
+    assert pairs == list(zip(*(case[word] for word in words), strict=True))
+    if "total" in case:
+        tariff = Tariff(*map(int, case["tariff"]))
+        deals = {(group.catalogue, group.version): tariff for group in groups}
+        assert total_nano(groups, deals) == int(case["total"])
+    if "units_by_kind" in case:
+        of_kind = Counter[int]()
+        for _, _, kind, _, units in pairs:
+            of_kind[kind] += units
+        assert [of_kind[kind] for kind in Kind] == case["units_by_kind"]
+
+
+@pytest.mark.parametrize("case", VECTORS["malformed"], ids=lambda case: case["name"])
+def test_vector_that_the_contracts_refuse_is_refused_or_holds_nothing(case: dict[str, Any]) -> None:
+    packed = bytes.fromhex(case["packed"][2:])
+    if not packed:  # a report of nothing; the contracts want at least one group
+        assert list(unpack_usage(packed)) == []
+        return
+    with pytest.raises(InputError, match=f"malformed at byte {case['offset']}"):
+        list(unpack_usage(packed))
 
 
 def added_up(found: list[Line]) -> Counter[tuple[int, int, Kind, int]]:

@@ -1,1 +1,1 @@
-"""All that knows the chain: the only part of the package that imports web3 and eth_account."""
+"""All that knows the chain: alone imports web3, eth_account and requests."""

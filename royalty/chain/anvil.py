@@ -152,19 +152,10 @@ def free_port() -> int:
 def spawn(binary: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
     """Start Anvil in a session of its own, so that it outlives this process and its terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        str(binary),
-        "--host=127.0.0.1",
-        f"--port={port}",
-        f"--chain-id={LOCAL_CHAIN_ID}",
-        f"--accounts={ACCOUNTS}",
-        f"--hardfork={HARDFORK}",
-        "--quiet",
-    ]
     with log.open("ab") as output:
         try:
             return subprocess.Popen(
-                command,
+                [str(binary), *_options(port)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -207,11 +198,19 @@ def _last_line(log: Path) -> str:
 
 
 def is_ours(chain: LocalChain) -> bool:
-    """Whether the process of that pid is an Anvil on that port; a pid may have gone to another program."""
-    line = _command_line(chain.pid)
-    return (
-        "anvil" in Path(line[0]).name.lower() and f"--port={chain.port}" in line if line else False
-    )
+    """Whether the process of that pid is the Anvil we started; a pid may have gone to another program."""
+    return set(_options(chain.port)) <= set(_command_line(chain.pid))
+
+
+def _options(port: int) -> list[str]:
+    return [
+        "--host=127.0.0.1",
+        f"--port={port}",
+        f"--chain-id={LOCAL_CHAIN_ID}",
+        f"--accounts={ACCOUNTS}",
+        f"--hardfork={HARDFORK}",
+        "--quiet",
+    ]
 
 
 def _command_line(pid: int) -> list[str]:

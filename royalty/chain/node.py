@@ -77,9 +77,8 @@ def check_address(rpc: str) -> str:
 
 @contextmanager
 def translated(rpc: str, timeout: float, method: str = "") -> Iterator[None]:
-    """Turn what requests and web3.py raise into our tree of errors; the only place that does."""
+    """Turn what requests raises, and answers that no node gives, into our tree; the only place that does."""
     import requests
-    from web3.exceptions import Web3Exception
 
     try:
         yield
@@ -97,7 +96,7 @@ def translated(rpc: str, timeout: float, method: str = "") -> Iterator[None]:
             f"no node answers at {shown(rpc)} ({reason}); check --rpc, or run `royalty chain up`",
             refused=refused,
         ) from None
-    except (ValueError, TypeError, KeyError, Web3Exception) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise NodeRefused(
             f"{shown(rpc)} does not answer {method or 'a request'} as a node does"
             f" ({type(error).__name__}); check --rpc"
@@ -115,20 +114,15 @@ def _status_message(rpc: str, status: int) -> str:
     return f"{shown(rpc)} answered with HTTP status {status}: {advice}"
 
 
-def _transport(rpc: str, timeout: float) -> tuple[Any, Any]:
-    """Return an HTTP session and web3.py's provider on it, without its own retries: they tell nobody."""
+def _http_session(rpc: str) -> Any:
+    """Return an HTTP session, which keeps its connection; a proxy does not reach this very machine."""
     import requests
-    from web3 import HTTPProvider
 
     session = requests.Session()
+    session.headers["Content-Type"] = "application/json"
     if urlsplit(rpc).hostname in ("127.0.0.1", "localhost", "::1"):
-        session.trust_env = False  # a proxy of the environment does not reach this machine
-    return session, HTTPProvider(
-        rpc,
-        request_kwargs={"timeout": timeout},
-        session=session,
-        exception_retry_configuration=None,
-    )
+        session.trust_env = False
+    return session
 
 
 class Node:
@@ -138,8 +132,7 @@ class Node:
         self.rpc = check_address(rpc)
         self.timeout = timeout
         self._batches = True
-        with translated(rpc, timeout):
-            self._session, self._http = _transport(rpc, timeout)
+        self._http = _http_session(rpc)
         self.chain_id = 0
         self.genesis_hash = ""
 
@@ -166,10 +159,16 @@ class Node:
 
     @cached_property
     def w3(self) -> Web3:
-        """web3.py on this node, for what this package has no word for."""
-        from web3 import Web3
+        """web3.py on this node, for what this package has no word for; its own errors come through.
 
-        return Web3(self._http)
+        Our own requests do without it: importing it costs more than most commands.
+        """
+        from web3 import HTTPProvider, Web3
+
+        provider = HTTPProvider(
+            self.rpc, request_kwargs={"timeout": self.timeout}, session=self._http
+        )
+        return Web3(provider)
 
     @property
     def is_local(self) -> bool:
@@ -188,8 +187,9 @@ class Node:
 
         A fault of the transport is tried again up to twice, except when sending a transaction.
         """
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
         return self.result_of(
-            self._patiently(method, lambda: self._http.make_request(method, list(params)))
+            self._patiently(method, lambda: json.loads(self._post(json.dumps(body))))
         )
 
     def batch(self, requests: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
@@ -297,18 +297,16 @@ class Node:
 
     def post(self, body: bytes) -> bytes:
         """Return the raw answer to a raw JSON-RPC body, for readers that parse it themselves."""
-        headers = {"Content-Type": "application/json"}
+        return self._patiently("a request", lambda: self._post(body))
 
-        def ask() -> bytes:
-            answer = self._session.post(self.rpc, body, headers=headers, timeout=self.timeout)
-            answer.raise_for_status()
-            return bytes(answer.content)
-
-        return self._patiently("a request", ask)
+    def _post(self, body: bytes | str) -> bytes:
+        answer = self._http.post(self.rpc, data=body, timeout=self.timeout)
+        answer.raise_for_status()
+        return bytes(answer.content)
 
 
 def _batch_body(requests: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
-    """Return the JSON of a batch, numbered in order; web3.py's own reads answers differently in 7 and 8."""
+    """Return the JSON of a batch, numbered in order."""
     bodies = [
         {"jsonrpc": "2.0", "id": position, "method": method, "params": list(params)}
         for position, (method, params) in enumerate(requests)

@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -65,8 +64,7 @@ def make_app() -> typer.Typer:
     app = noun_app("Pays the rights holders of works for every qualified view.")
     app.callback(cls=Listed)(_root)
     for noun in NOUNS:
-        if find_spec(f"royalty.cli.{noun}") is not None:
-            import_module(f"royalty.cli.{noun}").register(app)
+        import_module(f"royalty.cli.{noun}").register(app)
     return app
 
 

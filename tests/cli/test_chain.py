@@ -99,7 +99,7 @@ def test_a_chain_that_was_killed_is_started_anew(run_alone: Run) -> None:
     failed = run_alone("deploy", exit=3)
     assert "run `royalty chain up`" in failed.stderr
     assert failed["pending"] == []
-    assert run_alone("chain", "up")["pid"] != first["pid"]
+    assert run_alone("chain", "up", "--port", free_port())["pid"] != first["pid"]
 
 
 def test_without_a_chain_commands_say_what_to_do(run_alone: Run) -> None:

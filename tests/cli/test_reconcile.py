@@ -319,3 +319,30 @@ def test_amounts_are_digits_and_decimals_stand_beside(
     for word in ("logged", "credited", "difference", "unpaid"):
         assert set(document[f"{word}_nano"]) <= DIGITS
         assert isinstance(document[word], str)
+
+
+def test_a_log_that_was_reported_again_is_found_as_reported_twice(
+    story: Story, audit: Callable[..., Ran], anvil: Anvil, ledger: dict[str, Any]
+) -> None:
+    """By a program of the platform's own, with evidence as it should be; last, as it stays."""
+    from royalty import Royalty, index
+    from royalty.evidence import canonical, evidence_of
+
+    platform = Royalty.connect(
+        rpc=anvil.rpc, contract=ledger["royalty"], account="dev1", folder=story.folder
+    )
+    last = index.events(platform, "UsageReported")[-1].args
+    manifest = json.loads((story.evidence / f"manifest-{last['batch']}.json").read_text())
+    again = canonical({**manifest, "batch": last["batch"] + 1})
+    (story.evidence / f"manifest-{last['batch'] + 1}.json").write_bytes(again)
+    values = (last["day"], evidence_of(again), last["total"], last["usage"])
+    platform.send(platform.ledger.report(last["platform"], last["batch"] + 1, *values))
+    told = audit(story.log, "--evidence", story.evidence, exit=1)
+    assert {(row["reason"], row["day"]) for row in told["findings"]} == {
+        ("reported_twice", DAYS[2])
+    }
+    assert {row["batch"] for row in told["findings"]} == {last["batch"] + 1}
+    assert told["difference_nano"] == str(-last["total"])
+    assert told["shortfall_percent"].startswith("-")
+    alone = audit(story.log, exit=1)
+    assert {row["reason"] for row in alone["findings"]} == {"over_reported"}

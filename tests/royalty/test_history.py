@@ -191,6 +191,39 @@ def test_missing_libraries_are_named() -> None:
 # --- pure ---
 
 
+def test_an_allocation_of_earlier_remainders_alone_says_so() -> None:
+    from royalty.history import credit_rows
+    from royalty.index.tables import ChainEvent
+    from royalty.shares import pack_split
+
+    split = make_split([Share("0x" + "11" * 20, 400_000), Share("0x" + "22" * 20, 600_000)])
+    tariff = {"viewPrice": 1, "downloadPrice": 0, "excerptPrice": 0}
+    deal = {"catalogue": 1, "version": 1}
+    opened = deal | {
+        "owner": "0x",
+        "fromDay": 0,
+        "tariff": tariff,
+        "split": pack_split(split),
+        "uri": "",
+    }
+    usage = pack_usage([Group(1, 1, Kind.VIEW, ((0, 1),))])
+    told = [
+        ("CatalogueOpened", opened),
+        ("Paid", deal),
+        ("UsageReported", {"usage": usage}),
+        ("Allocated", deal | {"accruedBefore": 4}),
+        ("Allocated", deal | {"accruedBefore": 2}),
+    ]
+    chain = [ChainEvent(name, args, "", at, "", "", 0, 0) for at, (name, args) in enumerate(told)]
+    rows = credit_rows(lambda name: [event for event in chain if event.name == name], Filters())
+    assert [(row["part_nano"], row["cause"]) for row in rows] == [
+        (1, "usage+payment"),
+        (2, "usage+payment"),
+        (0, "remainder"),
+        (1, "remainder"),
+    ]
+
+
 def test_a_kind_is_refused_where_it_is_unknown_or_a_filter_is_in_vain() -> None:
     with pytest.raises(InputError, match="usage, credit, payout, amendment, work"):
         choose_kinds("views", Filters())

@@ -130,6 +130,15 @@ def pairs(rows: Mapping[str, object]) -> str:
     )
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number and what it counts: `1 deal`, `2 deals`.
+
+    >>> counted(1200, "view")
+    '1,200 views'
+    """
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
 def warn(text: str) -> None:
     """Print one line on stderr."""
     sys.stderr.write(text + "\n")

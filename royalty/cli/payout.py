@@ -8,7 +8,7 @@ import typer
 
 from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
-from royalty.cli.output import table
+from royalty.cli.output import counted, table
 from royalty.money import format_nano, parse_tokens
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ def run_(
 
 def _text(done: PayoutRun) -> str:
     lines = [
-        f"Paid {format_nano(done.paid_nano)} to {done.holders} holders out of {done.deals} deals"
-        f" in {len(done.transactions)} transactions."
+        f"Paid {format_nano(done.paid_nano)} to {counted(done.holders, 'holder')} out of"
+        f" {counted(done.deals, 'deal')} in {counted(len(done.transactions), 'transaction')}."
     ]
     if done.carried:
         lines.append(
-            f"Carried forward: {format_nano(done.carried_nano)} of {len(done.carried)} holders."
+            f"Carried forward: {format_nano(done.carried_nano)} of"
+            f" {counted(len(done.carried), 'holder')}."
         )
     return "\n".join(lines + [skipped_text(done)] * bool(done.skipped))
 

@@ -9,7 +9,7 @@ import typer
 
 from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
-from royalty.cli.output import pairs, progress, table
+from royalty.cli.output import counted, pairs, progress, table
 from royalty.errors import InputError
 
 CATALOGUE = Annotated[
@@ -141,14 +141,11 @@ def verify(
 
 def _registered(document: dict[str, Any]) -> str:
     named, before = document["works"], document["already_registered"]
-    lines = [
-        f"{len(named)} works: {_some(named)}.",
-        f"{len(named) - len(before)} registered in {len(document['transactions'])} transactions.",
-    ]
+    new = len(set(named).difference(before))
+    sent = counted(len(document["transactions"]), "transaction")
+    lines = [f"{counted(len(named), 'work')}: {_some(named)}.", f"{new:,} registered in {sent}."]
     if before:
-        lines.append(
-            f"{len(before)} were registered before: {_some(before)} (--again registers once more)."
-        )
+        lines += [f"{len(before):,} registered before: {_some(before)} (--again: once more)."]
     return "\n".join(lines)
 
 

@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _wrote(files: list[Path]) -> list[str]:
-    return [f"wrote {path}" for path in files]
+    return ["", *(f"wrote {path}" for path in files)] if files else []
 
 
 def _text(found: Reconciliation, symbol: str) -> Iterator[str]:
@@ -161,7 +161,8 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:
         yield f"        {MEANING[reason]}"
     yield ""
     head = ("reason", "work", "day", "kind", "log", "chain", "difference")
-    yield table(head, [_cells(finding) for finding in findings[:SHOWN]], right=(4, 5, 6))
+    largest = sorted(findings, key=lambda row: -abs(row.difference_nano or 0))
+    yield table(head, [_cells(finding) for finding in largest[:SHOWN]], right=(4, 5, 6))
     if len(findings) > SHOWN:
         yield f"... and {len(findings) - SHOWN:,} more; --json and --out have them all"
 

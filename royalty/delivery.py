@@ -50,7 +50,6 @@ class Link:
     platform: str
     account: Account
     confirmations: int
-    wait_seconds: float = WAIT_SECONDS
     say: Callable[[str], None] = field(default=lambda _: None)
     settled: Callable[[Batch], None] = field(default=lambda _: None)
 
@@ -74,7 +73,7 @@ def take_up(link: Link, journal: Journal) -> None:
 
 def deliver(link: Link, journal: Journal) -> None:
     """Send every pending batch in order and wait until it is settled."""
-    ends = time.monotonic() + link.wait_seconds
+    ends = time.monotonic() + WAIT_SECONDS
     while pending := journal.pending():
         for batch in pending:
             landed = _land(link, journal, batch)

@@ -64,9 +64,15 @@ def count_day(
     matcher: WorkTable,
     question: Question,
 ) -> Count:
-    """Return the count of a whole day, stored rows and staged ones together."""
-    from royalty.logs import Counting
+    """Return the count of a whole day, stored rows and staged ones together.
 
+    Equal rows are one row here, so `duplicate` is smaller than where a log is counted alone; all else
+    is as if every row that ever came were counted at once.
+    """
+    from royalty.logs import REASONS, Count, Counting
+
+    if not staged.has_rows(day):
+        return Count(0, 0, dict.fromkeys(REASONS, 0), 0, [], [], [], 0, [])
     only = Period(day, day)
     counting = Counting(connection, matcher, question.policy, only)
     counting.add(staged.recount_query(day, resend=question.columns.resend == "last"), only)

@@ -21,7 +21,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +85,8 @@ class UsageStore:
             yield Staged(self, connection, area, period, fresh)
         finally:
             shutil.rmtree(area, ignore_errors=True)
+            with suppress(OSError):
+                self.folder.rmdir()  # where nothing has ever been committed
 
     def days(self) -> list[int]:
         """Return the days that have rows, in order."""
@@ -143,6 +145,10 @@ class Staged:
         self._area = area
         self._period = period
         self._keys = keys
+
+    def has_rows(self, day: int) -> bool:
+        """Return whether a day has rows, stored or staged."""
+        return bool(self._store.parts("rows", day) or self._new("rows", day))
 
     def rows_query(self, day: int) -> str:
         """Return the SQL of a day's rows, stored and staged, each distinct row once."""

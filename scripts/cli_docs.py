@@ -104,12 +104,18 @@ def arguments_of(command: Any) -> list[Any]:
     return [each for each in command.params if each.param_type_name == "argument"]
 
 
+def help_of(command: Any, parameter: Any) -> str:
+    """A parameter's help as the command's function says it; some typer and click lose an argument's."""
+    found = inspect.signature(command.callback).parameters[parameter.name].annotation
+    return str(getattr(found, "__metadata__", [parameter])[0].help or "")
+
+
 def undocumented(name: str, command: Any) -> Iterator[str]:
     """What of a command has no help."""
     if not (command.help or "").strip():
         yield name
     for each in [*arguments_of(command), *options_of(command)]:
-        if not (each.help or "").strip():
+        if not help_of(command, each).strip():
             yield f"{name} {each.opts[0]}"
 
 
@@ -125,8 +131,8 @@ def section(name: str, command: Any, shared: dict[str, str]) -> str:
     usage = " ".join([name, *map(argument_word, arguments_of(command))])
     lines = [f"### `{usage}`", "", cell(inspect.cleandoc(command.help), keep_lines=True), ""]
     own = [each for each in options_of(command) if each.opts[0] not in shared]
-    rows = [(argument_word(each), each.help) for each in arguments_of(command)]
-    rows += [(option_word(each), each.help) for each in own]
+    rows = [(argument_word(each), help_of(command, each)) for each in arguments_of(command)]
+    rows += [(option_word(each), help_of(command, each)) for each in own]
     if rows:
         lines += ["| | |", "|---|---|"]
         lines += [f"| `{cell(word)}` | {cell(text)} |" for word, text in rows]

@@ -237,10 +237,17 @@ def show(session: Royalty, catalogue: int) -> Catalogue:
     return _catalogues(session, deals(session, catalogue))[0]
 
 
-def listing(session: Royalty, *, owner: str | None = None) -> list[Catalogue]:
-    """Return every catalogue, or those that an address owns now, in order."""
-    found = _catalogues(session, deals(session))
-    return [one for one in found if owner is None or one.owner == owner]
+def listing(
+    session: Royalty, *, owner: str | None = None, offset: int = 0, limit: int | None = None
+) -> tuple[list[Catalogue], int]:
+    """Return a page of all catalogues, or of those that an address owns now, and how many there are."""
+    found = deals(session)
+    numbers = sorted({deal.catalogue for deal in found})
+    if owner is not None:
+        states = session.ledger.catalogues_of(numbers)
+        numbers = [state.catalogue for state in states if state.owner == owner]
+    page = set(numbers[offset : None if limit is None else offset + limit])
+    return _catalogues(session, [deal for deal in found if deal.catalogue in page]), len(numbers)
 
 
 def need_catalogue(session: Royalty, catalogue: int) -> str:
@@ -521,7 +528,7 @@ class Catalogues:
     def all(self, *, owner: str | None = None) -> list[Catalogue]:
         """Return every catalogue, or those that an address or account owns now."""
         address = None if owner is None else self._session.address(owner)
-        return listing(self._session, owner=address)
+        return listing(self._session, owner=address)[0]
 
     def deals(self, catalogue: int | None = None, *, block: int | str = "latest") -> list[Deal]:
         """Return every deal of one catalogue or of all, up to a block."""

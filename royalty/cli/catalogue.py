@@ -92,16 +92,16 @@ def list_(
     owner: Annotated[
         str | None, typer.Option("--owner", metavar="ADDRESS", help="Only those of this owner.")
     ] = None,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="Pass over so many.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")] = 1000,
 ) -> None:
     """List catalogues with their tariffs of today and what their deals have accrued."""
     from royalty import catalogues
 
     address = run.royalty.address(owner) if owner else None
-    found = catalogues.listing(run.royalty, owner=address)
-    run.emit(
-        {"catalogues": [one.document() for one in found]},
-        lambda: _listed(found) if found else "No catalogue yet: royalty catalogue open",
-    )
+    found, total = catalogues.listing(run.royalty, owner=address, offset=offset, limit=limit)
+    document = {"catalogues": [one.document() for one in found], "offset": offset, "total": total}
+    run.emit(document, lambda: _listed(found, total))
 
 
 @command(catalogue, sends=True)
@@ -309,7 +309,9 @@ def _tariff(tariff: Tariff) -> str:
     return "  ".join(f"{kind.word} {format_nano(tariff.price(kind))}" for kind in Kind)
 
 
-def _listed(found: list[Catalogue]) -> str:
+def _listed(found: list[Catalogue], total: int) -> str:
+    if not total:
+        return "No catalogue yet: royalty catalogue open"
     rows = [
         (
             one.catalogue,
@@ -322,7 +324,8 @@ def _listed(found: list[Catalogue]) -> str:
         for one in found
     ]
     head = ("no", "title", "works", "view", "download", "excerpt", "accrued", "amended")
-    return table(head, rows, right=[0, 2, 3, 4, 5, 6, 7])
+    shown = table(head, rows, right=[0, 2, 3, 4, 5, 6, 7])
+    return shown + (f"\n{len(found)} of {total}" if len(found) < total else "")
 
 
 def _shown(found: Catalogue) -> str:

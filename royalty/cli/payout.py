@@ -47,10 +47,11 @@ def run_(
 
 
 def _text(done: PayoutRun) -> str:
-    lines = [
+    paid = (
         f"Paid {format_nano(done.paid_nano)} to {counted(done.holders, 'holder')} out of"
         f" {counted(done.deals, 'deal')} in {counted(len(done.transactions), 'transaction')}."
-    ]
+    )
+    lines = [paid if done.transactions else "Nobody is paid: nothing is payable."]
     if done.carried:
         lines.append(
             f"Carried forward: {format_nano(done.carried_nano)} of"

@@ -91,6 +91,11 @@ def test_list_shows_every_catalogue_and_can_be_narrowed_to_an_owner(
     assert other in narrowed
     assert mine not in narrowed
     assert "Sintel" in quick("catalogue", "list", json=False).stdout
+    page = quick("catalogue", "list", "--offset", 1, "--limit", 1)
+    assert [one["catalogue"] for one in page["catalogues"]] == [2]
+    assert page["total"] == max(every)
+    narrow = quick("catalogue", "list", "--limit", 1, json=False).stdout
+    assert f"1 of {page['total']}" in narrow
 
 
 def test_dry_run_of_open_sends_nothing(quick: Run, folder: Path) -> None:

@@ -21,7 +21,7 @@ BROWNIE_ENV := .venv-brownie/.installed
 NODE_ENV := node_modules/.installed
 
 .PHONY: help setup demo test test-package test-contracts lint contracts gas docs clean
-.PHONY: test-lowest test-newest locks format
+.PHONY: test-lowest test-newest locks format deletions
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && $$1 != "help" {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ test-lowest: $(PACKAGE_ENV) $(NODE_ENV) # the package's tests on the lowest vers
 
 test-newest: $(PACKAGE_ENV) $(NODE_ENV) # and on the newest that the registry has
 	scripts/test_range highest
+
+deletions: $(PACKAGE_ENV) $(NODE_ENV) # named rules taken out of a copy, one at a time: each must turn tests red
+	$(PY) scripts/deletions.py $(DELETIONS)
 
 format: $(PACKAGE_ENV) $(NODE_ENV)
 	.venv/bin/ruff check --fix-only --quiet .

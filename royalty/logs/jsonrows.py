@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -18,6 +19,7 @@ BROKEN_JSON = "broken JSON"
 MAX_EXPONENT = 400
 
 _KIND = "view"
+_ARRAY = re.compile(rb"\s*\[\s*(\{|$)")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -61,7 +63,7 @@ def _tables(
 
 def _first(line: bytes, path: Path) -> bytes:
     line = line.removeprefix(_BOM)
-    if line.lstrip().startswith(b"["):
+    if _ARRAY.match(line):
         raise InputError(f"{path} is a JSON array; write one object a line")
     return line
 

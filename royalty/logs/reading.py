@@ -192,14 +192,19 @@ WITH texts AS (
     coalesce(nullif({texts.get("viewer") or missing}, ''), nullif({texts.get("session") or missing}, ''))
       AS identity
   FROM batch
+), shapes AS (
+  SELECT *, {_micro_sql("watched_text", _places(watched))} AS watched_micro,
+    {_micro_sql("duration_text", _places(duration))} AS duration_micro,
+    {_shape_sql(started)}
+  FROM texts
 ), parts AS (
   SELECT *,
     CASE kind_text WHEN 'view' THEN {Kind.VIEW.value} WHEN 'download' THEN {Kind.DOWNLOAD.value}
       WHEN 'excerpt' THEN {Kind.EXCERPT.value} END AS kind,
-    {_number_sql("watched_text", watched)} AS watched_us,
-    {_number_sql("duration_text", duration)} AS duration_us,
+    {_number_sql("watched", watched)},
+    {_number_sql("duration", duration)},
     {_started_parts_sql(started)}
-  FROM texts
+  FROM shapes
 ), read AS (
   SELECT *, {_started_sql(started)} AS started_us FROM parts {_zone_join_sql(started)}
 ), judged AS (
@@ -243,47 +248,57 @@ def _malformed_sql(columns: Columns) -> str:
     return "CASE " + " ".join(f"WHEN {test} THEN {why}" for test, why in unreadable) + " END"
 
 
-def _number_sql(text: str, column: Column | None) -> str:
-    """Return the SQL of a number's microseconds, digits past the unit's last cut; null if unreadable."""
-    places = UNITS[(column.unit if column else None) or "s"]
-    micro = _micro_sql(text, places)
-    most = MAX_SECONDS * 10**6
-    beyond = f"regexp_matches(substr(split_part({text}, '.', 2), {places + 1}), '[1-9]')"
-    return (
-        f"CASE WHEN regexp_full_match({text}, '[0-9]+(\\.[0-9]+)?')"
-        f" AND ({micro} < {most} OR ({micro} = {most} AND NOT {beyond})) THEN {micro} END"
-    )
+def _places(column: Column | None) -> int:
+    return UNITS[(column.unit if column else None) or "s"]
+
+
+def _number_sql(name: str, column: Column | None) -> str:
+    """Return the SQL column of a number in microseconds that is not above the bound, else null."""
+    text, micro, most = f"{name}_text", f"{name}_micro", MAX_SECONDS * 10**6
+    finer = f"substr(split_part({text}, '.', 2), {_places(column) + 1})"
+    return f"""CASE WHEN {micro} < {most} THEN {micro}
+      WHEN {micro} = {most} AND NOT regexp_matches({finer}, '[1-9]') THEN {micro} END AS {name}_us"""
 
 
 def _micro_sql(text: str, places: int) -> str:
-    """Return the SQL of a plain decimal times 10^places, the rest cut; null above 18 digits."""
+    """Return the SQL of a plain decimal times 10^places, the rest cut; null where it is none."""
     whole = f"split_part({text}, '.', 1)"
     fraction = f"rpad(substr(split_part({text}, '.', 2), 1, {places}), {places}, '0')"
-    digits = f"({whole} || {fraction})" if places else whole
-    return f"TRY_CAST({digits} AS BIGINT)"
+    return f"""CASE WHEN NOT regexp_full_match({text}, '[0-9]+(\\.[0-9]+)?') THEN NULL
+      WHEN contains({text}, '.') THEN TRY_CAST({whole} || {fraction if places else "''"} AS BIGINT)
+      ELSE TRY_CAST({text} || '{"0" * places}' AS BIGINT) END"""
+
+
+def _shape_sql(column: Column) -> str:
+    """Return the SQL columns that say whether a start is well shaped, and what its offset is."""
+    if column.unit is not None:
+        return f"{_micro_sql('started_text', UNITS[column.unit])} AS epoch_us"
+    offset = "([Zz]|[+-][0-9]{2}:[0-9]{2})" + ("?" if column.zone is not None else "")
+    mark = "[Tt ]" if column.zone is not None else "[Tt]"
+    clock = "[0-9]{4}-[0-9]{2}-[0-9]{2}" + mark + "[0-9]{2}:[0-9]{2}:[0-9]{2}"
+    return f"""regexp_full_match(started_text, '{clock}(\\.[0-9]+)?{offset}') AS shaped,
+    CASE WHEN upper(right(started_text, 1)) = 'Z' THEN 'Z'
+      WHEN substr(started_text, -6, 1) IN ('+', '-') THEN right(started_text, 6) ELSE '' END
+      AS offset_text"""
 
 
 def _started_parts_sql(column: Column) -> str:
     """Return the SQL columns that the start is made of: see `_started_sql`."""
     if column.unit is not None:
-        return f"""CASE WHEN regexp_full_match(started_text, '[0-9]+(\\.[0-9]+)?')
-      THEN {_micro_sql("started_text", UNITS[column.unit])} END AS epoch_us"""
-    offset = "([Zz]|[+-][0-9]{2}:[0-9]{2})" + ("?" if column.zone is not None else "")
-    mark = "[Tt ]" if column.zone is not None else "[Tt]"
-    clock = "[0-9]{4}-[0-9]{2}-[0-9]{2}" + mark + "[0-9]{2}:[0-9]{2}:[0-9]{2}"
-    return f"""regexp_full_match(started_text, '{clock}(\\.[0-9]+)?{offset}') AS shaped,
-    CASE WHEN shaped THEN (TRY_CAST(substr(started_text, 1, 10) AS DATE) - DATE '1970-01-01')
-      * {MICRO_PER_DAY} END AS day_us,
-    {_clock_sql("started_text", 12, 24)} * 3600000000 + {_clock_sql("started_text", 15, 60)} * 60000000
+        return "NULL AS local_us"
+    fraction = (
+        "substr(started_text, 21, greatest(length(started_text) - 20 - length(offset_text), 0))"
+    )
+    return f"""CASE WHEN shaped THEN
+      (TRY_CAST(substr(started_text, 1, 10) AS DATE) - DATE '1970-01-01') * {MICRO_PER_DAY}
+      + {_clock_sql("started_text", 12, 24)} * 3600000000
+      + {_clock_sql("started_text", 15, 60)} * 60000000
       + {_clock_sql("started_text", 18, 60)} * 1000000
-      + coalesce(TRY_CAST(rpad(substr(nullif(regexp_extract(
-          started_text, '\\.([0-9]+)', 1), ''), 1, 6), 6, '0') AS BIGINT), 0) AS clock_us,
-    regexp_extract(started_text, '([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})$', 1) AS offset_text,
-    CASE WHEN offset_text IN ('Z', 'z') THEN 0 WHEN offset_text <> '' THEN
+      + TRY_CAST(rpad(substr({fraction}, 1, 6), 6, '0') AS BIGINT) END AS local_us,
+    CASE WHEN offset_text = 'Z' THEN 0 WHEN offset_text <> '' THEN
       (CASE WHEN offset_text[1] = '-' THEN -1 ELSE 1 END)
       * ({_clock_sql("offset_text", 2, 24)} * 3600000000 + {_clock_sql("offset_text", 5, 60)} * 60000000)
-    END AS offset_us,
-    CASE WHEN shaped THEN day_us + clock_us END AS local_us"""
+    END AS offset_us"""
 
 
 def _clock_sql(text: str, at: int, below: int) -> str:

@@ -118,6 +118,7 @@ def test_names_and_globs_find_each_file_once(tmp_path, monkeypatch):
         ("log.csv", b'usage_id,work,"started_at\na,b,c\n', "none of the columns|broken quote"),
         ("log.csv", b"x" * (MAX_LINE + 1), "header line cannot be read"),
         ("log.jsonl", b'[{"usage_id": "a"}]', "JSON array"),
+        ("log.jsonl", b'[\n{"usage_id": "a"}\n]', "JSON array"),
         ("log.jsonl", b"\n\n", "has no rows"),
         ("log.parquet", b"PAR1 not really", "is not a Parquet file"),
         ("log.doc", b"anything", "unknown format"),

@@ -249,7 +249,7 @@ POLICIES = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,8 @@ from royalty.errors import (
 )
 
 if TYPE_CHECKING:
-    from web3 import Web3
+    from web3 import HTTPProvider, Web3
+    from web3.types import RPCEndpoint
 
 LOCAL_CHAIN_ID = 31337
 TIMEOUT_SECONDS = 30.0
@@ -77,7 +77,7 @@ def check_address(rpc: str) -> str:
 
 @contextmanager
 def translated(rpc: str, timeout: float, method: str = "") -> Iterator[None]:
-    """Turn what requests raises, and answers that no node gives, into our tree; the only place that does."""
+    """Turn what the transport raises, and answers that no node gives, into our tree; nowhere else."""
     import requests
 
     try:
@@ -132,7 +132,6 @@ class Node:
         self.rpc = check_address(rpc)
         self.timeout = timeout
         self._batches = True
-        self._http = _http_session(rpc)
         self.chain_id = 0
         self.genesis_hash = ""
 
@@ -158,17 +157,23 @@ class Node:
         return node
 
     @cached_property
-    def w3(self) -> Web3:
-        """web3.py on this node, for what this package has no word for; its own errors come through.
+    def provider(self) -> HTTPProvider:
+        """web3.py's transport to this node, without its own retries: ours are bounded and say so."""
+        from web3 import HTTPProvider
 
-        Our own requests do without it: importing it costs more than most commands.
-        """
-        from web3 import HTTPProvider, Web3
-
-        provider = HTTPProvider(
-            self.rpc, request_kwargs={"timeout": self.timeout}, session=self._http
+        return HTTPProvider(
+            self.rpc,
+            request_kwargs={"timeout": self.timeout},
+            session=_http_session(self.rpc),
+            exception_retry_configuration=None,
         )
-        return Web3(provider)
+
+    @cached_property
+    def w3(self) -> Web3:
+        """web3.py on this node, for what this package has no word for; its own errors come through."""
+        from web3 import Web3
+
+        return Web3(self.provider)
 
     @property
     def is_local(self) -> bool:
@@ -187,10 +192,7 @@ class Node:
 
         A fault of the transport is tried again up to twice, except when sending a transaction.
         """
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
-        return self.result_of(
-            self._patiently(method, lambda: json.loads(self._post(json.dumps(body))))
-        )
+        return self.result_of(self._patiently(method, lambda: self._ask(method, params)))
 
     def batch(self, requests: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Return the results of many requests in order, sent a hundred at a time.
@@ -205,10 +207,10 @@ class Node:
     def _batch(self, requests: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         if self._batches and len(requests) > 1:
             try:
-                answers = _in_order(self.post(_batch_body(requests)), len(requests))
+                answers = self._patiently("a batch", lambda: self._ask_many(requests))
             except NodeRefused:
                 answers = None
-            if answers is not None:
+            if isinstance(answers, list) and len(answers) == len(requests):
                 return [self.result_of(answer) for answer in answers]
             self._batches = False
         return [self.request(method, params) for method, params in requests]
@@ -295,32 +297,19 @@ class Node:
         }
         return list(self.request("eth_getLogs", [query]))
 
-    def post(self, body: bytes) -> bytes:
-        """Return the raw answer to a raw JSON-RPC body, for readers that parse it themselves."""
-        return self._patiently("a request", lambda: self._post(body))
+    def _ask(self, method: str, params: Sequence[Any]) -> Mapping[str, Any]:
+        return self.provider.make_request(_endpoint(method), list(params))
 
-    def _post(self, body: bytes | str) -> bytes:
-        answer = self._http.post(self.rpc, data=body, timeout=self.timeout)
-        answer.raise_for_status()
-        return bytes(answer.content)
-
-
-def _batch_body(requests: Sequence[tuple[str, Sequence[Any]]]) -> bytes:
-    """Return the JSON of a batch, numbered in order."""
-    bodies = [
-        {"jsonrpc": "2.0", "id": position, "method": method, "params": list(params)}
-        for position, (method, params) in enumerate(requests)
-    ]
-    return json.dumps(bodies).encode()
+    def _ask_many(self, requests: Sequence[tuple[str, Sequence[Any]]]) -> Any:
+        """Return a list of answers in order; whatever else came from a node that takes no batches."""
+        asked = [(_endpoint(method), list(params)) for method, params in requests]
+        return self.provider.make_batch_request(asked)
 
 
-def _in_order(raw: bytes, count: int) -> list[Mapping[str, Any]] | None:
-    """Return the answers of a batch in the order of its requests, None where it was not taken."""
-    try:
-        found = {answer["id"]: answer for answer in json.loads(raw)}
-        return [found[position] for position in range(count)]
-    except (ValueError, TypeError, KeyError):
-        return None
+def _endpoint(method: str) -> RPCEndpoint:
+    from web3.types import RPCEndpoint
+
+    return RPCEndpoint(method)
 
 
 def block_id(block: BlockId) -> str:

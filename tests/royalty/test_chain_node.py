@@ -148,10 +148,3 @@ def test_an_error_in_a_batch_is_raised(anvil: Anvil) -> None:
     node = Node.connect(anvil.rpc)
     with pytest.raises(NodeRefused, match="refused"):
         node.batch([("eth_blockNumber", []), ("eth_getNothing", [])])
-
-
-def test_raw_bodies_are_posted_for_readers_that_parse_themselves(anvil: Anvil) -> None:
-    answer = Node.connect(anvil.rpc).post(
-        b'{"jsonrpc":"2.0","id":7,"method":"eth_chainId","params":[]}'
-    )
-    assert b'"0x7a69"' in answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ import typer
 
 from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
-from royalty.cli.output import pairs, progress, table, warn
+from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.errors import ChainError
 from royalty.money import format_nano
 
@@ -205,26 +205,23 @@ def _check_text(found: Check, symbol: str) -> str:
     facts: dict[str, object] = {
         "rows": f"{count.rows:,}",
         "qualified": f"{count.qualified:,} ({count.without_identity:,} without a viewer)",
-        "excluded": f"{excluded:,}{_reasons(count.excluded)}",
+        "excluded": f"{excluded:,}",
+        **{f"  {reason}": f"{number:,}" for reason, number in count.excluded.items() if number},
         "amount": f"{format_nano(found.amount_nano)} {symbol}",
     }
     if found.held:
         held = sum(item.amount_nano for item in found.held)
-        facts["of it held"] = f"{format_nano(held)} {symbol}"
+        facts["  of it held"] = f"{format_nano(held)} {symbol}"
     blocks = [pairs(facts), _works_table(found.counted, symbol), _held_text(found.held)]
     if count.unmatched:
-        listed = ", ".join(row.work for row in count.unmatched[:5])
+        ids = dict.fromkeys(row.work for row in count.unmatched)
+        listed = ", ".join(clean(one, 20) for one in list(ids)[:3])
         blocks.append(
-            f"{count.unmatched_total:,} ids are no work of an accepted catalogue: {listed}"
-            + (", ..." if count.unmatched_total > 5 else "")
+            f"no work of an accepted catalogue: {listed}"
+            + (f" and {len(ids) - 3:,} more" if len(ids) > 3 else "")
             + "\n`royalty platform accept N` accepts a catalogue; --works maps ids to works."
         )
     return "\n\n".join(block for block in blocks if block)
-
-
-def _reasons(excluded: Mapping[str, int]) -> str:
-    found = [f"{number:,} {reason}" for reason, number in excluded.items() if number]
-    return f": {', '.join(found)}" if found else ""
 
 
 def _works_table(items: Iterable[Item], symbol: str) -> str:

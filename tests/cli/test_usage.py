@@ -1,0 +1,293 @@
+"""`royalty usage` as a process: its documents, its exit codes, its refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Anvil, Ran, free_port
+from tests.usage_world import DAY, NEXT, World, world
+
+pytestmark = pytest.mark.chain
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def here(session: Callable[..., Any], folder: Path, anvil: Anvil) -> Iterator[World]:
+    with world(session, folder, anvil) as made:
+        yield made
+
+
+@pytest.fixture
+def usage(run: Run) -> Run:
+    """`royalty usage ...` as the platform."""
+
+    def as_platform(*words: object, **options: Any) -> Ran:
+        return run("usage", *words, "--account", "dev1", **options)
+
+    return as_platform
+
+
+def mixed(here: World) -> Path:
+    """Ten rows: four qualified, and one for each reason but the cap."""
+    rows = [
+        ("1", 0, "view", f"{DAY}T10:00:00Z", 40, "ann"),
+        ("2", 0, "view", f"{DAY}T11:00:00Z", 40, ""),
+        ("3", 1, "download", f"{DAY}T10:00:00Z", "", "ann"),
+        ("4", 1, "excerpt", f"{DAY}T10:00:00Z", "12.5", "ann"),
+        ("1", 0, "view", f"{DAY}T12:00:00Z", 40, "ann"),
+        ("5", 0, "view", f"{DAY}T10:00:00Z", "soon", "ann"),
+        ("6", 0, "view", f"{NEXT}T10:00:00Z", 40, "ann"),
+        ("7", "99/9", "view", f"{DAY}T10:00:00Z", 40, "ann"),
+        ("8", 0, "view", f"{DAY}T10:00:00Z", 4, "bob"),
+        ("9", 0, "view", f"{DAY}T09:59:50Z", 40, "ann"),
+    ]
+    return here.log("mixed.csv", rows)
+
+
+EXCLUDED = {
+    "malformed": 1,
+    "duplicate": 1,
+    "outside_period": 1,
+    "unmatched_work": 1,
+    "below_threshold": 1,
+    "double_click": 1,
+    "over_cap": 0,
+}
+
+
+def test_check_has_the_shape_that_scripts_rely_on(here: World, usage: Run) -> None:
+    made = usage("check", mixed(here), "--day", DAY)
+    assert made.document == {
+        "rows": 10,
+        "qualified": 4,
+        "excluded": EXCLUDED,
+        "units": {"view": 2, "download": 1, "excerpt": 12},
+        "amount_nano": "507200000",
+        "amount": "0.5072",
+        "without_identity": 1,
+        "held": [],
+    }
+
+
+def test_check_shows_a_table_per_work(here: World, usage: Run) -> None:
+    shown = usage("check", mixed(here), "--day", DAY, json=False).stdout
+    lines = [line.split() for line in shown.splitlines()]
+    assert [here.work(1), "0", "1", "12", "0.5012"] in lines
+    assert ["below_threshold", "1"] in lines
+    assert "no work of an accepted catalogue: 99/9" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_check_lists_excluded_rows_with_reason_file_and_line(here: World, usage: Run) -> None:
+    usage("check", mixed(here), "--day", DAY, "--out", "out")
+    with (here.folder / "out" / "excluded.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["reason"], row["line"]) for row in rows] == [
+        ("duplicate", "6"),
+        ("malformed", "7"),
+        ("outside_period", "8"),
+        ("unmatched_work", "9"),
+        ("below_threshold", "10"),
+        ("double_click", "11"),
+    ]
+    assert all(row["file"].endswith("mixed.csv") for row in rows)
+
+
+@pytest.mark.parametrize(("percent", "code"), [("60", 0), ("59.9", 1), ("0", 1), ("100", 0)])
+def test_check_finds_too_much_excluded(here: World, usage: Run, percent: str, code: int) -> None:
+    usage("check", mixed(here), "--day", DAY, "--max-excluded", percent, exit=code)
+
+
+def test_report_has_the_shape_that_scripts_rely_on(here: World, usage: Run) -> None:
+    made = usage("report", mixed(here), "--day", DAY, "--evidence", "evidence")
+    (args,) = here.reported()
+    (batch,) = made["batches"]
+    transaction = batch.pop("transaction")
+    assert (len(transaction), transaction[:2]) == (66, "0x")
+    assert made.document == {
+        "batches": [
+            {
+                "batch": 1,
+                "day": DAY,
+                "works": 2,
+                "units": {"view": 2, "download": 1, "excerpt": 12},
+                "amount_nano": "507200000",
+                "amount": "0.5072",
+                "evidence": "0x" + args["evidence"].hex(),
+            }
+        ],
+        "already_reported": {"view": 0, "download": 0, "excerpt": 0},
+        "held": [],
+        "negative": [],
+    }
+    manifest = json.loads((here.folder / "evidence" / "manifest-1.json").read_text())
+    assert manifest["counts"] == {"rows": 10, "qualified": 4, "excluded": EXCLUDED}
+    again = usage("report", "mixed.csv", "--day", DAY)
+    assert (again["batches"], again["already_reported"]["excerpt"]) == ([], 12)
+
+
+def test_a_reporter_reports_for_its_platform(here: World, run: Run) -> None:
+    run("platform", "limit", "1", "--account", "dev1")
+    run("reporter", "add", "dev2", "--account", "dev1")
+    log = here.views("views.csv", 3)
+    made = run("usage", "report", log, "--day", DAY, "--account", "dev2", "--platform", "dev1")
+    assert made["batches"][0]["amount_nano"] == "9000000"
+    refused = run(
+        "usage", "report", log, "--day", DAY, "--account", "dev4", "--platform", here.platform
+    )
+    assert refused["batches"] == []  # nothing is left to send, so nobody is refused
+
+
+def test_held_makes_check_and_report_exit_1(here: World, usage: Run, run: Run) -> None:
+    log = here.views("views.csv", 2)
+    run("platform", "accept", here.catalogue, "--max-view", "0.001", "--account", "dev1")
+    held = [
+        {
+            "reason": "dearer_than_accepted",
+            "work": here.work(0),
+            "units": {"view": 2, "download": 0, "excerpt": 0},
+            "amount_nano": "6000000",
+            "amount": "0.006",
+        }
+    ]
+    assert usage("check", log, "--day", DAY, exit=1)["held"] == held
+    made = usage("report", log, "--day", DAY, exit=1)
+    assert (made["held"], made["batches"]) == (held, [])
+    assert here.reported() == []
+
+
+def test_money_that_does_not_suffice_is_named_before_anything_is_sent(
+    here: World, usage: Run
+) -> None:
+    here.as_platform().platforms.withdraw(100 * 10**6)
+    made = usage("report", here.views("v.csv", 2), "--day", DAY, exit=3)
+    assert "deposit 0.006 more with `royalty platform deposit`" in made.stderr
+    assert made.document["batches"] == []
+    assert made.document["pending"] == []
+    assert made.document["error"] == "FundsTooLow"
+    assert here.reported() == []
+
+
+def test_a_limit_that_does_not_suffice_is_named(here: World, run: Run) -> None:
+    run("reporter", "add", "dev2", "--account", "dev1")
+    log = here.views("v.csv", 2)
+    words = ("usage", "report", log, "--day", DAY, "--account", "dev2", "--platform", "dev1")
+    made = run(*words, exit=3)
+    assert "royalty platform limit" in made.stderr
+    assert made.document["error"] == "LimitTooLow"
+
+
+def test_a_dry_run_shows_what_would_be_sent_and_its_cost(here: World, usage: Run) -> None:
+    made = usage("report", here.views("v.csv", 2), "--day", DAY, "--dry-run")
+    assert made["dry_run"] is True
+    assert made["batches"][0]["amount"] == "0.006"
+    assert made["gas"] > 21_000
+    assert here.reported() == []
+    shown = usage("report", "v.csv", "--day", DAY, "--dry-run", json=False).stdout
+    assert "would send 1 batches for 0.006" in shown
+
+
+def test_status_shows_the_journal_beside_the_chain(here: World, usage: Run) -> None:
+    usage("report", here.views("v.csv", 2), "--day", DAY)
+    made = usage("status")
+    assert (made["platform"], made["next_batch"], made["pending"]) == (here.platform, 2, [])
+    (batch,) = made["batches"]
+    assert (batch["batch"], batch["state"], batch["amount"]) == (1, "settled", "0.006")
+    assert "settled" in usage("status", json=False).stdout
+
+
+def test_status_finds_batches_of_another_folder(here: World, usage: Run) -> None:
+    usage("report", here.views("v.csv", 2), "--day", DAY)
+    for path in here.as_platform().platform_dir().glob("journal*"):
+        path.unlink()
+    assert usage("status", exit=1)["in_step"] is False
+    made = usage("report", "v.csv", "--day", DAY, exit=3)
+    assert made.document["error"] == "JournalStopped"
+
+
+REFUSED: list[tuple[list[str], str]] = [
+    (["missing.csv", "--day", DAY], "missing.csv does not exist"),
+    (["v.csv"], "either --day, or both --since and --until"),
+    (["v.csv", "--day", DAY, "--since", DAY], "either --day, or both"),
+    (["v.csv", "--since", DAY], "either --day, or both"),
+    (["v.csv", "--since", NEXT, "--until", DAY], "ends before it starts"),
+    (["v.csv", "--day", "yesterday"], "'yesterday' is not a date"),
+    (["v.csv", "--day", "2100-01-01"], "2100-01-01 is not over"),
+    (["v.csv", "--day", DAY, "--policy", "nowhere.toml"], "nowhere.toml"),
+    (["v.csv", "--day", DAY, "--policy", "odd.toml"], "unknown setting"),
+    (["v.csv", "--day", DAY, "--columns", "odd.toml"], "unknown setting"),
+    (["v.csv", "--day", DAY, "--works", "odd.csv"], "line 3"),
+    (["odd.toml", "--day", DAY], "unknown format"),
+    (["v.csv", "--day", DAY, "--separator", "::"], "separator"),
+    (["v.csv", "--day", DAY, "--platform", "nobody"], "nobody"),
+    (["v.csv", "--day", DAY, "--platform", "0x12"], "0x12"),
+]
+
+
+@pytest.mark.parametrize("verb", ["check", "report"])
+def test_bad_input_is_refused_in_one_line_and_changes_nothing(
+    here: World,
+    ledger: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+) -> None:
+    from royalty.cli import app
+
+    monkeypatch.setenv("ROYALTY_RPC", here.anvil.rpc)
+    monkeypatch.setenv("ROYALTY_CONTRACT", ledger["royalty"])
+    here.views("v.csv", 2)
+    (here.folder / "odd.toml").write_text('colour = "red"\n')
+    (here.folder / "odd.csv").write_text("platform_id,work\nfilm,1/0\nfilm,1/1\n")
+    before = sorted(here.folder.rglob("*"))
+    for words, told in REFUSED:
+        assert app.run(["usage", verb, *words, "--account", "dev1", "--json"]) == 2, words
+        output = capsys.readouterr()
+        assert told in output.err, words
+        assert len(output.err.strip().splitlines()) == 1, words
+        assert output.out == "", words
+        assert sorted(here.folder.rglob("*")) == before, words
+    assert here.reported() == []
+
+
+def test_an_id_with_two_answers_is_refused(here: World, usage: Run) -> None:
+    (here.folder / "map.csv").write_text(f"platform_id,work\n{here.work(0)},{here.work(1)}\n")
+    made = usage("report", here.views("v.csv", 1), "--day", DAY, "--works", "map.csv", exit=2)
+    assert "stands for two works" in made.stderr
+    assert here.reported() == []
+
+
+def test_no_node_no_code_and_a_wrong_chain_exit_3_with_the_document(
+    here: World, usage: Run
+) -> None:
+    log = here.views("v.csv", 1)
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    empty = "0x" + "12" * 20
+    (here.folder / "royalty.toml").write_text(
+        f'[networks.other]\nrpc = "{here.anvil.rpc}"\nchain_id = 5\n'
+    )
+    for words, error in (
+        (("--rpc", nowhere), "NodeUnreachable"),
+        (("--contract", empty), "NoContract"),
+        (("--network", "other", "--rpc", here.anvil.rpc), "WrongChain"),
+    ):
+        made = usage("report", log, "--day", DAY, *words, exit=3)
+        assert made.document["error"] == error
+        assert (made["batches"], made["pending"], made["held"]) == ([], [], [])
+        assert made["already_reported"] == {"view": 0, "download": 0, "excerpt": 0}
+
+
+def test_malformed_rows_are_counted_and_the_rest_is_reported(here: World, usage: Run) -> None:
+    log = here.views("v.csv", 2)
+    with log.open("a") as file:
+        file.write("only,two\n,,,,,,\n\xff\n")
+    made = usage("report", log, "--day", DAY)
+    assert made["batches"][0]["units"]["view"] == 2
+    assert usage("check", log, "--day", DAY)["excluded"]["malformed"] == 3

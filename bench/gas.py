@@ -84,7 +84,9 @@ def pack_split(holders: list[ChecksumAddress]) -> bytes:
 
 
 def pack_group(catalogue: int, kind: int, pairs: list[tuple[int, int]]) -> bytes:
-    head = catalogue.to_bytes(4, "big") + b"\x00\x01" + bytes([kind]) + len(pairs).to_bytes(2, "big")
+    head = (
+        catalogue.to_bytes(4, "big") + b"\x00\x01" + bytes([kind]) + len(pairs).to_bytes(2, "big")
+    )
     return head + b"".join(i.to_bytes(3, "big") + units.to_bytes(3, "big") for i, units in pairs)
 
 
@@ -151,7 +153,9 @@ class Chain:
         call = self.royalty.functions.register(catalogue, fingerprints, digest("metadata"), URI)
         return self.send(call, self.producer)
 
-    def report(self, groups: list[tuple[int, list[tuple[int, int]]]], sender: ChecksumAddress) -> int:
+    def report(
+        self, groups: list[tuple[int, list[tuple[int, int]]]], sender: ChecksumAddress
+    ) -> int:
         """Views at one cent each."""
         batch = self.royalty.functions.platformOf(self.platform).call()[1] + 1
         usage = b"".join(pack_group(catalogue, VIEW, pairs) for catalogue, pairs in groups)
@@ -211,7 +215,10 @@ def measure(chain: Chain) -> dict[str, int]:
     gas["register_100"] = chain.register(1, 100)
 
     # A hundred deals of five holders each, spread evenly over the wallets.
-    splits = [pack_split([wallet((deal * 5 + place) % WALLETS) for place in range(5)]) for deal in range(100)]
+    splits = [
+        pack_split([wallet((deal * 5 + place) % WALLETS) for place in range(5)])
+        for deal in range(100)
+    ]
     first = chain.royalty.functions.catalogues().call() + 1
     deals = [(first + deal, split) for deal, split in enumerate(splits)]
     for split in splits:
@@ -245,10 +252,14 @@ def measure(chain: Chain) -> dict[str, int]:
     report_100 = chain.report(hundred(5), chain.platform)
     gas["report_100_of_100"] = per(report_100, 100)
     gas["allocate_100"] = per(chain.send(allocate(everything), chain.platform), 100)
-    gas["withdraw_all"] = chain.send(chain.royalty.functions.withdraw(holders[0]), holders_own(chain))
+    gas["withdraw_all"] = chain.send(
+        chain.royalty.functions.withdraw(holders[0]), holders_own(chain)
+    )
 
     chain.send(pay, chain.platform)
-    gas["period_100_deals"] = chain.report(hundred(6), chain.platform) + chain.send(pay, chain.platform)
+    gas["period_100_deals"] = chain.report(hundred(6), chain.platform) + chain.send(
+        pay, chain.platform
+    )
     return gas
 
 
@@ -271,16 +282,26 @@ def table(gas: dict[str, int]) -> str:
 def complaints(gas: dict[str, int]) -> list[str]:
     """What `--check` finds: figures that are not the committed ones, targets that are missed."""
     committed = json.loads(RESULT.read_text())
-    found = [f"{key}: bench/gas.json says {committed.get(key)}, measured {gas[key]}" for key in TARGETS]
-    changed = [line for key, line in zip(TARGETS, found, strict=True) if committed.get(key) != gas[key]]
-    missed = [f"{key}: {gas[key]} is over {target}" for key, (_, target, _) in TARGETS.items() if gas[key] > target]
+    found = [
+        f"{key}: bench/gas.json says {committed.get(key)}, measured {gas[key]}" for key in TARGETS
+    ]
+    changed = [
+        line for key, line in zip(TARGETS, found, strict=True) if committed.get(key) != gas[key]
+    ]
+    missed = [
+        f"{key}: {gas[key]} is over {target}"
+        for key, (_, target, _) in TARGETS.items()
+        if gas[key] > target
+    ]
     return changed + missed
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the contract's gas on a fresh Anvil.")
     parser.add_argument("--write", action="store_true", help="write bench/gas.json")
-    parser.add_argument("--check", action="store_true", help="fail where bench/gas.json says something else")
+    parser.add_argument(
+        "--check", action="store_true", help="fail where bench/gas.json says something else"
+    )
     arguments = parser.parse_args()
     with anvil() as web3:
         gas = measure(stage(web3))

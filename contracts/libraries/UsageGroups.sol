@@ -53,7 +53,7 @@ library UsageGroups {
         units = uint24(pair);
     }
 
-    /// @notice The units of all pairs of a group together, five pairs at a time (docs/decisions/0101-sum-by-lanes.md).
+    /// @notice The units of all pairs of a group together, five pairs at a time (docs/decisions/0101).
     function sumUnits(bytes calldata pairs) internal pure returns (uint256 units) {
         uint256 lanes;
         // A lane is 48 bits wide, a number of units 24, a group 65,535 pairs at most: no lane reaches its neighbour.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-pragma solidity 0.8.30;
 // Tokens and wallets that misbehave do what the linter warns of.
 // solhint-disable one-contract-per-file, gas-custom-errors, no-empty-blocks, avoid-low-level-calls
-
+pragma solidity 0.8.30;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 

@@ -41,7 +41,13 @@ def divisions(ppms: list[int], amounts: list[int]) -> list[dict[str, Any]]:
     for accrued in amounts:
         parts = [accrued * ppm // 1_000_000 for ppm in ppms]
         remainder = accrued - sum(parts)
-        made.append({"accrued": str(accrued), "parts": [str(part) for part in parts], "remainder": str(remainder)})
+        made.append(
+            {
+                "accrued": str(accrued),
+                "parts": [str(part) for part in parts],
+                "remainder": str(remainder),
+            }
+        )
     return made
 
 
@@ -56,7 +62,9 @@ def split_case(name: str, shares: dict[bytes, int]) -> dict[str, Any]:
         "ppm": ppms,
         "packed": hexed(packed),
         "hash": hexed(keccak(packed)),
-        "divisions": divisions(ppms, [0, 1, 2, 999_999, 1_000_000, 12_345_678_901, 2**64 + 1, 2**96 - 1]),
+        "divisions": divisions(
+            ppms, [0, 1, 2, 999_999, 1_000_000, 12_345_678_901, 2**64 + 1, 2**96 - 1]
+        ),
     }
 
 
@@ -64,7 +72,10 @@ def equal_shares(holders: int) -> dict[bytes, int]:
     """As equal as they can be, what is left over to the lowest address."""
     equal = 1_000_000 // holders
     ordered = sorted(address(number) for number in range(holders))
-    return {holder: equal if at else 1_000_000 - equal * (holders - 1) for at, holder in enumerate(ordered)}
+    return {
+        holder: equal if at else 1_000_000 - equal * (holders - 1)
+        for at, holder in enumerate(ordered)
+    }
 
 
 def splits() -> dict[str, Any]:
@@ -93,7 +104,9 @@ def pack_group(group: Group) -> bytes:
     return head + b"".join(big(index, 3) + big(units, 3) for index, units in pairs)
 
 
-def usage_case(name: str, groups: list[Group], tariff: tuple[int, int, int] = TARIFF) -> dict[str, Any]:
+def usage_case(
+    name: str, groups: list[Group], tariff: tuple[int, int, int] = TARIFF
+) -> dict[str, Any]:
     rows = [(c, v, k, index, units) for c, v, k, pairs in groups for index, units in pairs]
     by_kind = [sum(units for _, _, kind, _, units in rows if kind == wanted) for wanted in range(3)]
     return {
@@ -119,13 +132,21 @@ def usage() -> dict[str, Any]:
             usage_case("as many pairs as a word holds", [(1, 1, 0, many[:5])]),
             usage_case("one pair more", [(1, 1, 0, many[:6])]),
             usage_case("101 works", [(1, 1, 0, many)]),
-            usage_case("three kinds", [(1, 1, 0, many[:3]), (1, 1, 1, many[:7]), (1, 1, 2, many[:11])]),
-            usage_case("a work in several pairs", [(1, 1, 2, [(5, 2**24 - 1), (5, 2**24 - 1), (5, 7)])]),
+            usage_case(
+                "three kinds", [(1, 1, 0, many[:3]), (1, 1, 1, many[:7]), (1, 1, 2, many[:11])]
+            ),
+            usage_case(
+                "a work in several pairs", [(1, 1, 2, [(5, 2**24 - 1), (5, 2**24 - 1), (5, 7)])]
+            ),
             usage_case("nothing used", [(1, 1, 0, [(0, 0)])]),
             usage_case("the largest numbers", [(1, 1, 1, [(2**24 - 1, 2**24 - 1)] * 3)], HIGHEST),
-            usage_case("several deals", [(1, 1, 0, many[:2]), (2, 1, 0, many[:2]), (1, 1, 0, many[2:4])]),
+            usage_case(
+                "several deals", [(1, 1, 0, many[:2]), (2, 1, 0, many[:2]), (1, 1, 0, many[2:4])]
+            ),
         ],
-        "readable_only": [usage_case("the largest names", [(2**32 - 1, 2**16 - 1, 2, [(2**24 - 1, 1)])])],
+        "readable_only": [
+            usage_case("the largest names", [(2**32 - 1, 2**16 - 1, 2, [(2**24 - 1, 1)])])
+        ],
         "malformed": [
             {"name": name, "packed": hexed(packed), "offset": offset, "length": len(packed)}
             for name, packed, offset in [
@@ -212,7 +233,9 @@ def main() -> int:
         elif path.read_text() != text:
             wrong.append(name)
     for name in wrong:
-        print(f"tests/vectors/{name}.json is not what tests/vectors/make.py computes", file=sys.stderr)
+        print(
+            f"tests/vectors/{name}.json is not what tests/vectors/make.py computes", file=sys.stderr
+        )
     return 1 if wrong else 0
 
 

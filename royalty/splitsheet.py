@@ -130,7 +130,9 @@ def _party(row: Row, resolve: Resolve, refused: Mapping[str, str]) -> Party:
     name, role = row.need("holder"), row["role"]
     for what, text in (("holder", name), ("role", role)):
         if len(text) > MAX_TEXT or not text.isprintable():
-            raise row.refuse(f"{what} is longer than {MAX_TEXT} characters, or not one line of text")
+            raise row.refuse(
+                f"{what} is longer than {MAX_TEXT} characters, or not one line of text"
+            )
     address = row.read(resolve, row.need("address"))
     if address.lower() in refused:
         raise row.refuse(f"{address} cannot be a holder: {refused[address.lower()]}")

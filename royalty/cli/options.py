@@ -118,7 +118,10 @@ class Run:
             f"would {row['description']} ({cost_text(plan)})"
             for row, plan in zip(rows, plans, strict=True)
         ]
-        self.emit({**self.partial, "dry_run": True, "transactions": rows}, "\n".join(lines or ["nothing to send"]))
+        self.emit(
+            {**self.partial, "dry_run": True, "transactions": rows},
+            "\n".join(lines or ["nothing to send"]),
+        )
 
     def fail(self, error: RoyaltyError) -> None:
         """Print the document of a run that met trouble (exit 3): what is known, and what is pending."""

@@ -171,13 +171,14 @@ def real_log(stage: Stage) -> None:
     """Register, report, pay and reconcile the real watch log."""
     log = stage.examples / "kuairand" / KUAIRAND
     columns = stage.examples / "kuairand" / "columns.toml"
-    period = {"since": KUAIRAND_SINCE, "until": KUAIRAND_UNTIL}
     register_videos(stage, log)
     enrol(stage, [1], "1000")
-    reported = report_real_log(stage, log, columns, period)
+    reported = report_real_log(stage, log, columns)
     pay_out(stage)
     with stage.bar("reconciling", None):
-        found = stage.session("dev3").reconcile(log, columns=columns, platform="dev1", **period)
+        found = stage.session("dev3").reconcile(
+            log, columns=columns, platform="dev1", since=KUAIRAND_SINCE, until=KUAIRAND_UNTIL
+        )
     show_reconciliation(stage, found)
     expect("findings", reasons(found), [])
     expect("what was paid", found.credited_nano, reported)
@@ -202,11 +203,13 @@ def register_videos(stage: Stage, log: Path) -> None:
     stage.say("a video is not public, so the SHA-256 of `kuairand:<id>` stands for it")
 
 
-def report_real_log(stage: Stage, log: Path, columns: Path, period: Mapping[str, str]) -> int:
+def report_real_log(stage: Stage, log: Path, columns: Path) -> int:
     """Count the log, show what each rule excluded, report it; return the nano-tokens paid."""
     platform = stage.session("dev1")
     with stage.bar("counting", None):
-        checked = platform.usage.check(log, columns=columns, **period)
+        checked = platform.usage.check(
+            log, columns=columns, since=KUAIRAND_SINCE, until=KUAIRAND_UNTIL
+        )
     stage.say("")
     show_counts(stage, checked.document())
     seen = {"rows": checked.count.rows, "qualified": checked.count.qualified}
@@ -215,12 +218,14 @@ def report_real_log(stage: Stage, log: Path, columns: Path, period: Mapping[str,
     }
     expect("the counts", seen, KUAIRAND_COUNTS)
     with stage.bar("reporting days", None):
-        report = platform.usage.report(log, columns=columns, **period)
+        report = platform.usage.report(
+            log, columns=columns, since=KUAIRAND_SINCE, until=KUAIRAND_UNTIL
+        )
     expect("days reported", len({batch.day for batch in report.batches}), KUAIRAND_DAYS)
     paid = int(sum(batch.amount_nano for batch in report.batches))
     stage.say("")
     stage.say(f"{len(report.batches)} batches reported, one a day: {format_nano(paid)} TestUSD")
-    again = platform.usage.report(log, columns=columns, **period)
+    again = platform.usage.report(log, columns=columns, since=KUAIRAND_SINCE, until=KUAIRAND_UNTIL)
     expect("batches when the same log is reported again", len(again.batches), 0)
     stage.say("the same log reported again: 0 batches")
     return paid

@@ -396,6 +396,8 @@ def _plan(job: _Job, link: Link, journal: Journal) -> bool:
         parts = _divide(link, accepted, due)
         number = journal.last_number() + 1
         _approve(job, link, parts, number)
+        if parts:
+            link.account.unlock()
         staged.commit()
         job.store.keep_map(works_map)
         crash_at("after-store")
@@ -758,24 +760,85 @@ def status(session: Royalty) -> Status:
 
 
 class Usage:
-    """Usage of one platform, for a session: `royalty.usage`."""
+    """Usage of one platform, for a session: `royalty.usage`.
+
+    Days are `YYYY-MM-DD`, dates, or numbers since 1970-01-01; a period's ends are inclusive.
+    """
 
     def __init__(self, session: Royalty) -> None:
         self._session = session
 
-    def check(self, logs: Logs, **options: Any) -> Check:
-        """Return what logs come to, sending nothing; options as in `royalty.reports.check`.
+    def check(
+        self,
+        logs: Logs,
+        *,
+        day: Day | None = None,
+        since: Day | None = None,
+        until: Day | None = None,
+        works: str | Path | None = None,
+        columns: str | Path | None = None,
+        policy: str | Path | None = None,
+        separator: str | None = None,
+        partial: bool = False,
+        out: str | Path | None = None,
+        max_excluded: str | int | None = None,
+    ) -> Check:
+        """Return what logs come to, sending nothing; see `royalty.reports.check`.
 
         >>> royalty.usage.check("views.csv", day="2026-11-19").amount_nano  # doctest: +SKIP
         """
-        return check(self._session, logs, **options)
+        return check(
+            self._session,
+            logs,
+            day=day,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            separator=separator,
+            partial=partial,
+            out=out,
+            max_excluded=max_excluded,
+        )
 
-    def report(self, logs: Logs, **options: Any) -> Report:
-        """Report the usage in logs and return what was sent; options as in `royalty.reports.report`.
+    def report(
+        self,
+        logs: Logs,
+        *,
+        day: Day | None = None,
+        since: Day | None = None,
+        until: Day | None = None,
+        works: str | Path | None = None,
+        columns: str | Path | None = None,
+        policy: str | Path | None = None,
+        separator: str | None = None,
+        partial: bool = False,
+        evidence_to: str | Path | None = None,
+        confirmations: int | None = None,
+        into: Report | None = None,
+        say: Say | None = None,
+    ) -> Report:
+        """Report the usage in logs and return what was sent; see `royalty.reports.report`.
 
         >>> royalty.usage.report("views/*.parquet", day="2026-11-19").batches  # doctest: +SKIP
         """
-        return report(self._session, logs, **options)
+        return report(
+            self._session,
+            logs,
+            day=day,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            separator=separator,
+            partial=partial,
+            evidence_to=evidence_to,
+            confirmations=confirmations,
+            into=into,
+            say=say,
+        )
 
     def status(self) -> Status:
         """Return the journal beside what the ledger has; reads only.

@@ -77,7 +77,7 @@ class UsageStore:
         """
         area = area or self.folder / STAGING
         shutil.rmtree(area, ignore_errors=True)
-        fresh = self._secrets(period)
+        fresh = self._secrets(_months(connection, relation, period))
         try:
             keys = {month: key for month, (key, _) in fresh.items()}
             _stage_rows(connection, relation, period, keys, area / "rows")
@@ -107,26 +107,24 @@ class UsageStore:
         """Return the Parquet files of a day's `rows` or `ids`, in the order of their making."""
         return sorted((self.folder / what / str(day)).glob("[0-9]*.parquet"))
 
-    def _secrets(self, period: Period) -> dict[str, tuple[bytes, bool]]:
-        """Return the secret of each month of a period, and whether it is new (not written yet)."""
-        found = {}
-        for day in period:
-            month = month_of(day)
-            if month in found:
-                continue
-            path = self.folder / "secrets" / f"{month}.key"
-            if path.exists():
-                found[month] = (path.read_bytes(), False)
-                if len(found[month][0]) != SECRET_BYTES:
-                    raise InputError(f"{path} is damaged; bring it back from a copy")
-            elif any(month_of(day) == month for day in self.days()):
-                raise InputError(
-                    f"{path} is gone, without it the viewers of {month} cannot be told apart from"
-                    " those reported before; bring it back from a copy"
-                )
-            else:
-                found[month] = (secrets.token_bytes(SECRET_BYTES), True)
-        return found
+    def _secrets(self, months: Iterable[str]) -> dict[str, tuple[bytes, bool]]:
+        """Return the secret of each month, and whether it is new (not written yet)."""
+        kept = {month_of(day) for day in self.days()}
+        return {month: self._secret(month, has_rows=month in kept) for month in months}
+
+    def _secret(self, month: str, *, has_rows: bool) -> tuple[bytes, bool]:
+        path = self.folder / "secrets" / f"{month}.key"
+        if path.exists():
+            key = path.read_bytes()
+            if len(key) != SECRET_BYTES:
+                raise InputError(f"{path} is damaged; bring it back from a copy")
+            return key, False
+        if has_rows:
+            raise InputError(
+                f"{path} is gone, without it the viewers of {month} cannot be told apart from"
+                " those reported before; bring it back from a copy"
+            )
+        return secrets.token_bytes(SECRET_BYTES), True
 
 
 class Staged:
@@ -242,6 +240,15 @@ def month_of(day: int) -> str:
     return format_day(day)[:7]
 
 
+def _months(connection: DuckDBPyConnection, relation: str, period: Period) -> list[str]:
+    """Return the months of a period in which a relation has rows."""
+    days = connection.execute(
+        f"SELECT DISTINCT day FROM {relation} WHERE malformed IS NULL"
+        f" AND day BETWEEN {period.since} AND {period.until}"
+    ).fetchall()
+    return sorted({month_of(day) for (day,) in days})
+
+
 def _stage_rows(
     connection: DuckDBPyConnection,
     relation: str,
@@ -284,7 +291,7 @@ def _identity_hash(keys: Mapping[str, bytes]) -> str:
         f"WHEN started_us < {_end_of(month)} THEN {_hmac('encode(identity)', key)}"
         for month, key in sorted(keys.items())
     )
-    return f"CASE WHEN identity IS NULL THEN NULL {cases} END"
+    return f"CASE WHEN identity IS NULL THEN NULL::BLOB {cases} END"
 
 
 def _hmac(message: str, key: bytes) -> str:

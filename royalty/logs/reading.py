@@ -55,7 +55,8 @@ ROW_COLUMNS = (
 def engine(memory: str = "1GB", threads: int | None = None) -> Iterator[DuckDBPyConnection]:
     """Open a DuckDB whose tables lie in a temporary folder that is removed at the end.
 
-    What does not fit into `memory` (for example `512MB`) is moved to that folder.
+    What does not fit into `memory` (for example `512MB`) is moved to that folder. Raises InputError
+    where even so it is too little.
     """
     import duckdb
 
@@ -76,6 +77,10 @@ def engine(memory: str = "1GB", threads: int | None = None) -> Iterator[DuckDBPy
         try:
             con.execute("SET checkpoint_threshold = '1GB'")
             yield con
+        except duckdb.OutOfMemoryException:
+            raise InputError(
+                f"the log cannot be counted in {memory} of memory; allow more"
+            ) from None
         finally:
             con.close()
 

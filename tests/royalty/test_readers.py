@@ -454,7 +454,16 @@ def test_little_memory_gives_the_same_count(tmp_path):
         for n in range(200_000):
             file.write(f"u{n // 2},1/{n % 3},2026-11-{1 + n % 28:02}T10:00:00Z,60,v{n % 1000}\n")
     whole = Period(NUMBER - 30, NUMBER + 30)
-    assert count(path, period=whole, memory="80MB") == count(path, period=whole)
+    assert count(path, period=whole, memory="150MB") == count(path, period=whole)
+
+
+def test_too_little_memory_is_said_so(tmp_path):
+    path = tmp_path / "log.csv"
+    with path.open("w") as file:
+        file.write("usage_id,work,started_at,watched_seconds,viewer\n")
+        file.writelines(f"u{n},1/0,{DAY}T10:00:00Z,60,v{n}\n" for n in range(100_000))
+    with pytest.raises(InputError, match="cannot be counted in 4MB of memory"):
+        count(path, memory="4MB")
 
 
 def test_memory_that_is_none_is_refused(tmp_path):

@@ -5,6 +5,8 @@ Every module deploys its own ledger, at noon of a UTC day; every test starts fro
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from eth_utils import keccak
 from helpers import NANO, Proposal, Tariff, event, pack_split, to_noon
@@ -15,6 +17,16 @@ PRICES = Tariff(view=3_000_000, download=500_000_000, excerpt=100_000)
 # Of a token with six decimals.
 ONE_TOKEN = 10**6
 UNIT = NANO // ONE_TOKEN
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh_build():
+    """Brownie compiles the ledger anew when a base contract changes, not when a library does."""
+    built = {path.stem: path.stat().st_mtime for path in Path("build/contracts").glob("*.json")}
+    parts = [path.stem for path in Path("contracts").glob("[lp]*s/*.sol")]  # libraries, parts
+    newer = [name for name in parts if built.get(name, 0) > built["Royalty"] + 15]
+    if newer:
+        pytest.exit(f"stale build: {sorted(newer)} newer than Royalty; rm -r build/contracts", 1)
 
 
 @pytest.fixture(scope="session", autouse=True)

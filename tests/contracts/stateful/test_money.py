@@ -65,6 +65,9 @@ MUST_HAPPEN = {
     "report by the platform",
     "report by a reporter",
     "report to a former deal",
+    "report before the first day",
+    "report on the last day",
+    "report after the last day",
     "report: BatchNotNext",
     "report: DealNotInForce",
     "report: FundsInsufficient",
@@ -85,6 +88,10 @@ MUST_HAPPEN = {
     "sent by mistake",
     "everybody paid",
 }
+
+# What is wrong with a report; around which day of a deal it falls.
+FAULTS = ["batch", "total", "tomorrow"]
+EDGES = ["before the first day", "on the last day", "after the last day"]
 
 prices = st.sampled_from([0, 1, 7, 999, 333_333, 3_000_000, 500_000_001, 7 * 10**9])
 tariffs = st.builds(Tariff, prices, prices, prices)
@@ -114,7 +121,7 @@ class Stories:
     st_bool = st.booleans()
     st_days = st.integers(1, 9)
     st_decimals = st.sampled_from(DECIMALS)
-    st_fault = st.sampled_from([""] * 8 + ["batch", "total", "tomorrow", "version"])
+    st_fault = st.sampled_from([""] * 8 + FAULTS + EDGES)
     st_habit = st.sampled_from(BROKEN)
     st_limit = st.integers(0, 40_000_000)
     st_pick = picks
@@ -306,11 +313,12 @@ class Stories:
     def report(self, sender, platform, usage, back, fault) -> bool:
         day = self.model.today + 1 if fault == "tomorrow" else self.model.today - back
         groups = []
-        for pick, kind, units in usage:
+        if fault in EDGES:
+            day, (catalogue, version) = self.edge(fault, usage[0][0])
+            groups = [Group(catalogue, version, kind, tuple(units)) for _, kind, units in usage]
+        for pick, kind, units in usage if not groups else []:
             catalogue = self.catalogue(pick)
             version = self.model.version_on(catalogue, day)
-            if fault == "version":
-                version = version % self.model.newest(catalogue) + 1
             groups.append(Group(catalogue, version, kind, tuple(units)))
         known = all((group.catalogue, group.version) in self.model.deals for group in groups)
         total = sum(map(self.model.cost, groups)) if known else 0
@@ -328,7 +336,20 @@ class Stories:
             for group in groups
         )
         self.happened["report to a former deal"] += bool(done and former)
+        self.happened[f"report {fault}"] += fault in EDGES
         return bool(done)
+
+    def edge(self, edge: str, pick: int) -> tuple[int, tuple[int, int]]:
+        """A day around the begin or end of some deal that began already, and that deal."""
+        ended = edge != "before the first day"
+        deals = {
+            key: deal
+            for key, deal in self.model.deals.items()
+            if deal.from_day <= self.model.today and (deal.until_day or not ended)
+        }
+        key = sorted(deals)[pick % len(deals)]
+        day = deals[key].until_day if ended else deals[key].from_day
+        return day - (edge != "after the last day"), key
 
     def rule_pay(self, pick="st_pick", amount="st_amount") -> None:
         catalogue, units = self.catalogue(pick), self.whole(amount)

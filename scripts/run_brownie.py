@@ -3,7 +3,9 @@
 `.venv-brownie/bin/python scripts/run_brownie.py test` takes what `brownie test` takes.
 """
 
+import hashlib
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -30,8 +32,20 @@ def enclose() -> None:
     sys.path.remove(str(ROOT / "scripts"))
 
 
+def forget_stale_build() -> None:
+    """Drop what was compiled from other sources: Brownie does not notice that a library changed."""
+    sources = [ROOT / "brownie-config.yaml", *sorted((ROOT / "contracts").rglob("*.sol"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    stamp = ROOT / "build/sources.sha256"
+    if not stamp.is_file() or stamp.read_text() != digest:
+        shutil.rmtree(ROOT / "build/contracts", ignore_errors=True)
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(digest)
+
+
 def main() -> None:
     enclose()
+    forget_stale_build()
     from brownie._config import CONFIG
 
     settings = CONFIG.networks["anvil"]["cmd_settings"]

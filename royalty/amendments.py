@@ -6,7 +6,6 @@ price falls. The catalogue's owner consents by its own transaction.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from royalty.catalogues import Deal, check_title, metadata_document, tariff_docu
 from royalty.days import SECONDS_PER_DAY, format_day, parse_day
 from royalty.errors import InputError, Reverted
 from royalty.files import write_json
+from royalty.jsontext import parse_json
 from royalty.metadata import check_uri, keep, make_metadata, text_of
 from royalty.shares import Share, Split, make_split
 from royalty.splitsheet import Party, format_share
@@ -264,10 +264,10 @@ def read_proposal(path: Path) -> Proposal:
     try:
         if path.stat().st_size > MAX_FILE:
             raise InputError(f"{path} is too large to be a proposal")
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise InputError(f"{path} is not a proposal: it is no JSON") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(f"{path} is not a proposal that `royalty catalogue amend` made")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from royalty.errors import InputError
 from royalty.files import write_whole
+from royalty.jsontext import parse_json
 
 if TYPE_CHECKING:
     from royalty.client import Royalty
@@ -125,8 +126,8 @@ def text_of(document: Any, *keys: str) -> str:
 
 def _parse(data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return parse_json(data)
+    except ValueError:
         return None
 
 

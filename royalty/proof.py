@@ -7,7 +7,6 @@ the chain or the logs at hand do not say too.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 from royalty.days import format_day
 from royalty.errors import InputError
 from royalty.findings import Cell, ChainLine
+from royalty.jsontext import parse_json
 
 BEFORE_MATCHING = ("malformed", "duplicate", "outside_period")
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
@@ -100,7 +100,7 @@ def check(batches: Collection[Batch], manifests: Mapping[int, bytes], known: Kno
         if complaint:
             wrong.append((batch, complaint))
         else:
-            sources[batch.batch] = {digest for digest, _ in _sources(json.loads(content))}
+            sources[batch.batch] = {digest for digest, _ in _sources(parse_json(content))}
     return Checked(tuple(wrong), frozenset(_reported_twice(batches, sources)))
 
 
@@ -109,9 +109,9 @@ def _complaint(batch: Batch, content: bytes, known: Known) -> str:
     if hashlib.sha256(content).digest() != batch.evidence:
         return f"manifest-{batch.batch}.json is not the one that the batch committed to"
     try:
-        manifest = json.loads(content)
+        manifest = parse_json(content)
         given = _sources(manifest)
-    except (ValueError, RecursionError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return f"manifest-{batch.batch}.json cannot be read"
     for word, expected in _expected(batch, known).items():
         if _plain(manifest.get(word)) != _plain(expected):

@@ -15,6 +15,7 @@ from typing import Any
 from royalty.chain.codec import checksum
 from royalty.errors import InputError, KeyLocked
 from royalty.files import write_whole
+from royalty.jsontext import parse_json
 
 # Anvil's accounts: m/44'/60'/0'/0/n of "test test test test test test test test test test test junk".
 # The whole world knows these keys. They are offered on the local chain alone.
@@ -168,7 +169,7 @@ def _keystore(name: str, environ: Mapping[str, str] | None) -> Path:
 
 def _read_keystore(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = parse_json(path.read_bytes())
         if document["version"] != 3 or not isinstance(document["crypto"], dict):
             raise ValueError
     except FileNotFoundError:
@@ -229,7 +230,7 @@ def import_account(
 
 def _import_keystore(name: str, text: str, environ: Mapping[str, str] | None) -> AccountRow:
     try:
-        document = dict(json.loads(text))
+        document = dict(parse_json(text))
     except ValueError:
         raise InputError("that is not a keystore of version 3") from None
     key = _decrypt(document, f"the keystore to import as {name}", environ)

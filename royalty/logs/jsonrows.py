@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from royalty.errors import InputError
+from royalty.jsontext import parse_json
 from royalty.logs.batches import Reading, Rows
 from royalty.logs.canonical import decimal_text
 from royalty.logs.columns import Columns
@@ -70,8 +71,8 @@ def _first(line: bytes, path: Path) -> bytes:
 
 def _object(decode: Any, text: str) -> dict[str, Any]:
     try:
-        row = decode(text)
-    except (ValueError, RecursionError):
+        row = parse_json(text, decode)
+    except ValueError:
         raise ValueError(BROKEN_JSON) from None
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")

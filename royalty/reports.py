@@ -16,12 +16,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from royalty import delivery, evidence
+from royalty import delivery
 from royalty import journal as journals
 from royalty.batches import MAX_TRANSACTION_GAS, Draft, Tariffs, drafts, fitted
 from royalty.days import format_day
 from royalty.errors import FundsTooLow, InputError, LimitTooLow, NodeRefused
-from royalty.evidence import Counts, Document, Manifest, Source, hex_of
+from royalty.evidence import (
+    Counts,
+    Document,
+    Manifest,
+    Source,
+    evidence_of,
+    hex_of,
+    new_salt,
+    write_evidence,
+)
 from royalty.journal import Batch, Journal, Owner, Plan, State, crash_at
 from royalty.questions import (
     Accepted,
@@ -294,7 +303,7 @@ def report(
     policy: str | Path | None = None,
     separator: str | None = None,
     partial: bool = False,
-    evidence_to: str | Path | None = None,
+    evidence: str | Path | None = None,
     confirmations: int | None = None,
     into: Report | None = None,
     progress: Progress | None = None,
@@ -303,7 +312,7 @@ def report(
     """Report the usage of UTC days (both inclusive) in logs, and return what was sent.
 
     Sends the difference to what was reported for these days before, so the same log again sends
-    nothing. `evidence_to` is a folder for manifests and what they name; `confirmations` how many blocks
+    nothing. `evidence` is a folder for manifests and what they name; `confirmations` how many blocks
     must stand on a batch before it is settled; `into` is filled on the way, so that it says what was
     done when an error ends it. Other arguments as in `check`.
 
@@ -323,7 +332,7 @@ def report(
         policy=policy,
         separator=separator,
     )
-    folder = None if evidence_to is None else _new_folder(evidence_to)
+    folder = None if evidence is None else _new_folder(evidence)
     if not partial:
         require_over(session, question.period)
     depth = session.confirmations if confirmations is None else confirmations
@@ -654,7 +663,7 @@ def _manifests(
             recount=_counts(found.days[draft.day]),
             usage=draft.usage,
             program=f"royalty {__version__}",
-            salt=evidence.new_salt(),
+            salt=new_salt(),
         )
         for at, (draft, _) in enumerate(parts)
     ]
@@ -671,7 +680,7 @@ def _batch_plan(job: _Job, draft: Draft, manifest: Manifest) -> Plan:
         draft.day,
         draft.usage,
         draft.total_nano,
-        evidence.evidence_of(content),
+        evidence_of(content),
         content,
         manifest.policy,
         job.question.columns.resend,
@@ -691,7 +700,7 @@ def _write_evidence(job: _Job, journal: Journal) -> None:
         if (digest := manifest[word]) is not None
     ]
     manifests = {batch.number: batch.manifest for batch in pending}
-    evidence.write_evidence(job.folder, manifests, journal.documents(digests))
+    write_evidence(job.folder, manifests, journal.documents(digests))
 
 
 def _sent(
@@ -814,7 +823,7 @@ class Usage:
         policy: str | Path | None = None,
         separator: str | None = None,
         partial: bool = False,
-        evidence_to: str | Path | None = None,
+        evidence: str | Path | None = None,
         confirmations: int | None = None,
         into: Report | None = None,
         say: Say | None = None,
@@ -834,7 +843,7 @@ class Usage:
             policy=policy,
             separator=separator,
             partial=partial,
-            evidence_to=evidence_to,
+            evidence=evidence,
             confirmations=confirmations,
             into=into,
             say=say,

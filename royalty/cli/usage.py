@@ -167,7 +167,7 @@ def report(
                 policy=policy,
                 separator=separator,
                 partial=partial,
-                evidence_to=evidence,
+                evidence=evidence,
                 confirmations=confirmations,
                 into=made,
                 progress=advance,

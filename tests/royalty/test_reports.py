@@ -379,7 +379,7 @@ def test_evidence_is_what_the_chain_committed_to(here: World) -> None:
     rows = [("a", "film", "view", DAY, 40, "ann"), ("b", 0, "view", DAY, 4, "ann")]
     log = here.log("log.csv", rows)
     platform = here.as_platform()
-    made = platform.usage.report(log, day=DAY, works="map.csv", evidence_to="evidence")
+    made = platform.usage.report(log, day=DAY, works="map.csv", evidence="evidence")
     content = (here.folder / "evidence" / "manifest-1.json").read_bytes()
     (args,) = here.reported()
     assert hashlib.sha256(content).digest() == args["evidence"]
@@ -445,6 +445,7 @@ def planned_then_killed(made: World, monkeypatch: pytest.MonkeyPatch, point: str
             patched.setattr(f"{module}.crash_at", crash)
         with pytest.raises(Killed):
             made.as_platform().usage.report(made.views("a.csv", 3, 2), day=DAY)
+    assert made.reported() == []  # what is signed is written down before a node hears of it
 
 
 def test_a_number_taken_by_foreign_bytes_stops_and_nothing_is_renumbered(
@@ -625,7 +626,10 @@ def test_a_batch_is_settled_at_its_depth(here: World) -> None:
     assert len(here.reported()) == 1
 
 
-def test_only_deals_at_the_depth_are_reported_to(here: World) -> None:
+def test_only_deals_at_the_depth_are_reported_to(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("royalty.delivery.WAIT_SECONDS", 20)
     log = here.views("a.csv", 3)
     made = here.as_platform().usage.report(log, day=DAY, confirmations=50)
     assert (made.batches, made.held) == ([], [])

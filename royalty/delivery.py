@@ -196,7 +196,10 @@ def _land(link: Link, journal: Journal, batch: Batch) -> Batch | None:
             batch = signed
         batch, receipt = _send(link, journal, batch)
         if receipt is not None and not receipt.status:
-            raise _failed(link, journal, batch, receipt)
+            error = _failed(link, journal, batch, receipt)
+            if getattr(error, "name", "") not in NEVER:
+                raise error
+            batch = journal.batch(batch.id)
     raise ChainError(
         f"batch {batch.number} did not land in {MAX_TRIES} tries; run `royalty usage report` again"
     )
@@ -279,7 +282,7 @@ def _send(link: Link, journal: Journal, batch: Batch) -> tuple[Batch, Receipt | 
     try:
         send_raw(link.node, attempt.raw)
     except NodeRefused as error:
-        if "nonce too low" in str(error.details.get("message", "")).lower():
+        if "nonce too low" in str(error.details.get("answer", "")).lower():
             return batch, None
         raise
     crash_at("after-send")
@@ -300,7 +303,8 @@ def _failed(link: Link, journal: Journal, batch: Batch, receipt: Receipt) -> Cha
 
 def _give_up(link: Link, journal: Journal, batch: Batch, why: Reverted) -> None:
     """Void a batch that can never land with all after it; their units are counted again."""
-    after = [each for each in journal.batches() if each.number >= batch.number]
+    later = [each for each in journal.batches() if each.number > batch.number]
+    after = [batch, *(_spent(link, journal, each) for each in later)]
     if any(each.state is not State.PLANNED for each in after):
         raise JournalStopped(
             f"batch {batch.number} can never land ({why}) but batches after it are signed; nothing"
@@ -308,6 +312,22 @@ def _give_up(link: Link, journal: Journal, batch: Batch, why: Reverted) -> None:
         )
     journal.void(after, str(why))
     link.say(f"{len(after)} batches from {batch.number} on can never land ({why}); counted again")
+
+
+def _spent(link: Link, journal: Journal, batch: Batch) -> Batch:
+    """Return a batch after one that can never land, with its signed bytes used up where it has any.
+
+    Void with live bytes it could land later beside those that count its units again. The ledger
+    refuses its number while the one before it is missing: sending the bytes uses up their nonce.
+    """
+    if batch.state is State.PLANNED:
+        return batch
+    if batch.state is not State.SETTLED:
+        batch = _look(link, journal, batch)
+    if batch.state in (State.SIGNED, State.SENT) and batch.block is None:
+        batch, _ = _send(link, journal, batch)
+        batch = _look(link, journal, batch)
+    return batch
 
 
 def _stands(link: Link, batch: Batch) -> bool:

@@ -583,7 +583,7 @@ def _gas(link: Link, draft: Draft, limit: int) -> int | None:
     try:
         gas = estimate(link.node, _call(link, draft, number), link.account.address)
     except NodeRefused as error:
-        if "gas" not in str(error.details.get("message", "")).lower():
+        if "gas" not in str(error.details.get("answer", "")).lower():
             raise
         return None
     most = gas * (100 + HEADROOM_PERCENT) // 100

@@ -72,6 +72,9 @@ _FAULTS: dict[str, Callable[[FaultyNode, Any, bytes], tuple[int, bytes] | None]]
         _error(request, code=-32000, message="already known"),
     )[1],
     "nonce too low": lambda _, request, __: _error(request, code=-32000, message="nonce too low"),
+    "too much gas": lambda _, request, __: _error(
+        request, code=-32000, message="gas required exceeds allowance (16777216)"
+    ),
     "no money": lambda _, request, __: _error(
         request, code=-32003, message="insufficient funds for gas * price + value"
     ),

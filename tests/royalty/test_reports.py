@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -607,6 +608,28 @@ def _void_scene(made: World, own: Anvil, state: str) -> None:
     assert made.views_on_chain() == [1, 0, 0]
 
 
+def test_landed_batches_whose_deal_was_taken_back_are_void_and_counted_again(folder: Path) -> None:
+    own = start_anvil()
+    try:
+        made = _own_world(folder, own)
+        state = own.request("evm_snapshot")
+        other = open_catalogue(made.session("dev0"), folder, 1, salt="aa")
+        made.as_platform().platforms.accept(other)
+        gone = made.log("gone.csv", [("a", f"{other}/0", "view", DAY, 40, "ann")])
+        made.as_platform().usage.report(gone, day=DAY)
+        made.as_platform().usage.report(made.views("stays.csv", 2), day=DAY)
+        own.request("evm_revert", state)
+        said: list[str] = []
+        again = made.as_platform().usage.report("*s.csv", day=DAY, say=said.append)
+        assert "2 batches from 1 on can never land" in said[-1]
+        assert [(batch.batch, batch.units["view"]) for batch in again.batches] == [(1, 2)]
+        assert made.views_on_chain() == [2, 0, 0]
+        assert made.as_platform().usage.report(gone, day=DAY).batches == []
+        assert status(made.as_platform()).in_step
+    finally:
+        own.end()
+
+
 # --- depth, nodes, other processes ---
 
 
@@ -667,6 +690,36 @@ def test_an_answer_lost_on_the_way_back_sends_nothing_twice(here: World) -> None
     assert [batch.batch for batch in again.batches] == [1]
     assert here.views_on_chain() == [3, 2, 0]
     assert len(here.reported()) == 1
+
+
+@contextmanager
+def behind_faults(made: World, method: str, *faults: str) -> Iterator[Callable[[], Any]]:
+    """Yield a maker of the platform's sessions on a node that fails at its first requests of a method."""
+    from royalty import Royalty
+    from tests.faulty import faulty_node
+
+    left = list(faults)
+    with faulty_node(made.anvil.rpc) as node:
+        node.fault = lambda asked: left.pop(0) if asked == method and left else None
+        contract = made.as_platform().ledger.address
+        yield lambda: Royalty.connect(
+            account="dev1", rpc=node.rpc, contract=contract, folder=made.folder
+        )
+
+
+def test_a_nonce_that_a_node_calls_too_low_is_looked_up_and_not_believed(here: World) -> None:
+    with behind_faults(here, "eth_sendRawTransaction", "nonce too low") as through:
+        made = through().usage.report(here.views("a.csv", 3, 2), day=DAY)
+    assert [batch.batch for batch in made.batches] == [1]
+    assert here.views_on_chain() == [3, 2, 0]
+    assert len(here.reported()) == 1
+
+
+def test_what_a_node_cannot_estimate_in_one_transaction_is_halved(here: World) -> None:
+    with behind_faults(here, "eth_estimateGas", "too much gas") as through:
+        made = through().usage.report(here.views("a.csv", 3, 2), day=DAY)
+    assert [batch.units["view"] for batch in made.batches] == [3, 2]
+    assert here.views_on_chain() == [3, 2, 0]
 
 
 def test_reading_the_status_changes_nothing(here: World) -> None:

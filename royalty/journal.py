@@ -229,6 +229,13 @@ class Journal:
         ).fetchone()
         return (str(row[0]), str(row[1])) if row else None
 
+    def manifests(self, day: int) -> list[bytes]:
+        """Return the manifests of a day's batches that are reported or on their way, in order."""
+        rows = self._db.execute(
+            "SELECT manifest FROM batches WHERE state != 'void' AND day = ? ORDER BY id", (day,)
+        )
+        return [bytes(row[0]) for row in rows]
+
     def attempts(self, batch: Batch, *states: AttemptState) -> list[Attempt]:
         """Return a batch's transactions in these states (all if none is named), newest first."""
         wanted = states or tuple(AttemptState)

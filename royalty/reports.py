@@ -397,6 +397,7 @@ def _send(job: _Job) -> None:
 
 def _plan(job: _Job, link: Link, journal: Journal) -> bool:
     """Count, keep the rows and write the batches down; return whether there is any."""
+    _require_store(job, journal)
     accepted = Accepted.read(job.session, _deep_block(job.session, job.depth))
     works_map = job.works_map()
     matcher = accepted.matcher(job.session, works_map)
@@ -431,6 +432,7 @@ def _preview(job: _Job) -> None:
     ):
         journal = existing or journals.empty()
         _require_rules(journal, job.question)
+        _require_store(job, journal)
         made.pending = [Sent.of(batch) for batch in journal.pending()]
         accepted = Accepted.read(session, _deep_block(session, job.depth))
         matcher = accepted.matcher(session, job.works_map())
@@ -489,6 +491,16 @@ def _require_rules(journal: Journal, question: Question) -> None:
                 f'{format_day(day)} was first reported with resend = "{before[1]}" in its columns'
                 f' file, not "{resend}"; report it with that again'
             )
+
+
+def _require_store(job: _Job, journal: Journal) -> None:
+    """Raise InputError where rows that were reported are not in the store any more."""
+
+    def reported(day: int) -> int:
+        found = (json.loads(manifest) for manifest in journal.manifests(day))
+        return max((int(manifest["recount"]["rows"]) for manifest in found), default=0)
+
+    job.store.need_whole(job.question.period, reported)
 
 
 def _policy_name(journal: Journal, digest: str) -> str:

@@ -1,15 +1,17 @@
 """A platform's own usage rows, by day, so that a report of a day can count the whole day again.
 
-    store/rows/<day>/<n>.parquet    the rows of days that were reported, each distinct row once
-    store/ids/<day>/<n>.parquet     ids alone, of the day before a reported one (rule 2 needs them)
-    store/secrets/<YYYY-MM>.key     32 bytes that key the hashes of viewers of that month, mode 0600
-    store/works.csv                 the platform's map, as far as reports have used it
+    store/rows/<day>/<n>-<sum>.parquet   the rows of days that were reported, each distinct row once
+    store/ids/<day>/<n>-<sum>.parquet    ids alone, of the day before a reported one (for rule 2)
+    store/secrets/<YYYY-MM>.key          32 bytes that key the hashes of that month's viewers, mode 0600
+    store/works.csv                      the platform's map, as far as reports have used it
 
-`<day>` counts from 1970-01-01 UTC. All readable rows are kept, duplicates too, since a duplicate makes
-the next day's row one; of rows that are equal in every field one is. So the order, the files and the
-number of times in which rows came do not matter: a day's rows are a set. Viewers are kept as
-HMAC-SHA-256 of their identity; the rules that look at viewers look at one day only, so a secret a
-month is enough, and deleting it makes the rows of that month anonymous (and reports of it final).
+`<day>` counts from 1970-01-01 UTC, `<sum>` is the start of the file's SHA-256. All readable rows are
+kept, duplicates too, since a duplicate makes the next day's row one; of rows that are equal in every
+field one is. So the order, the files and the number of times in which rows came do not matter: a day's
+rows are a set. Viewers are kept as HMAC-SHA-256 of their identity; the rules that look at viewers look
+at one day only, so a secret a month is enough, and deleting it makes the rows of that month anonymous
+(and reports of it final). Parts that changed, and days with fewer rows than they were reported with,
+are refused: the same rows would count again, or late ones be lost.
 
 Rows of a report are staged first and counted together with what is there; they are committed before
 anything is journalled, and left out where the report is refused.
@@ -17,10 +19,11 @@ anything is journalled, and left out where the report is refused.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 SECRET_BYTES = 32
 MAP_FILE = "works.csv"
 STAGING = ".staging"
+SUM_DIGITS = 32
 HMAC_BLOCK = 64
 ROW_FIELDS = (
     ("usage_id", "VARCHAR"),
@@ -106,6 +110,22 @@ class UsageStore:
     def parts(self, what: str, day: int) -> list[Path]:
         """Return the Parquet files of a day's `rows` or `ids`, in the order of their making."""
         return sorted((self.folder / what / str(day)).glob("[0-9]*.parquet"))
+
+    def need_whole(self, period: Period, reported: Callable[[int], int]) -> None:
+        """Raise InputError where stored rows of a period or of the day before it are lost or changed.
+
+        `reported` tells how many rows a day had when it was last reported. Counted without them late
+        rows would be lost, and ids that had been reported would count again.
+        """
+        for day in range(period.since - 1, period.until + 1):
+            kept = sum(_whole_rows(path) for path in self.parts("rows", day))
+            for path in self.parts("ids", day):
+                _whole_rows(path)
+            if kept < reported(day):
+                raise InputError(
+                    f"{self.folder} has {kept:,} of the {reported(day):,} rows that"
+                    f" {format_day(day)} was reported with; bring it back from a copy"
+                )
 
     def _secrets(self, months: Iterable[str]) -> dict[str, tuple[bytes, bool]]:
         """Return the secret of each month, and whether it is new (not written yet)."""
@@ -218,9 +238,9 @@ class Staged:
         if not made or not made[0]:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        number = max((int(path.stem) for path in self._store.parts(what, day)), default=0) + 1
+        number = max((_number(path) for path in self._store.parts(what, day)), default=0) + 1
         _sync(part)
-        part.replace(folder / f"{number:06d}.parquet")
+        part.replace(folder / f"{number:06d}-{_sum(part)}.parquet")
         _sync(folder)
         _sync(folder.parent)
 
@@ -322,6 +342,24 @@ def _read(files: Iterable[Path], columns: str, empty: str) -> str:
     if not listed:
         return f"{empty} WHERE false"
     return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false)"
+
+
+def _number(part: Path) -> int:
+    return int(part.stem.partition("-")[0])
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:SUM_DIGITS]
+
+
+def _whole_rows(part: Path) -> int:
+    """Return the rows of a part; InputError where its content is not what its name says."""
+    from pyarrow import parquet
+
+    if _sum(part) != part.stem.partition("-")[2]:
+        raise InputError(f"{part} is damaged; bring it back from a copy")
+    return int(parquet.read_metadata(part).num_rows)
 
 
 def _quoted(path: Path) -> str:

@@ -81,6 +81,12 @@ def engine(memory: str = "1GB", threads: int | None = None) -> Iterator[DuckDBPy
             raise InputError(
                 f"the log cannot be counted in {memory} of memory; allow more"
             ) from None
+        except duckdb.IOException as error:
+            if "No space left" not in str(error):
+                raise
+            raise InputError(
+                "no room is left on the disk to count the log; free some and run it again"
+            ) from None
         finally:
             con.close()
 

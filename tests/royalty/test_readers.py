@@ -476,3 +476,12 @@ def test_memory_that_is_none_is_refused(tmp_path):
 def test_excluded_rows_that_cannot_be_written_are_said_so(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         count(write(tmp_path / "log.csv", ROWS), excluded_to=tmp_path / "none/excluded.csv")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_a_full_disk_is_said_in_one_line() -> None:
+    with (
+        pytest.raises(InputError, match="no room is left on the disk to count the log"),
+        logs.engine() as con,
+    ):
+        con.execute("COPY (SELECT * FROM range(100000)) TO '/dev/full' (FORMAT csv)")

@@ -294,6 +294,30 @@ def test_secrets_are_for_their_owner_alone_and_stay(store: UsageStore) -> None:
     assert key.read_bytes() == before
 
 
+def test_stored_rows_that_changed_or_are_gone_are_refused(store: UsageStore) -> None:
+    found = (ROW, replace(ROW, usage_id="b"), replace(ROW, started_us=(FIRST - 1) * DAY_US))
+    come(store, Coming(found, Period(FIRST, FIRST)))
+
+    def check(reported: int = 2, day: int = FIRST) -> None:
+        store.need_whole(Period(day, day), lambda asked: reported if asked == FIRST else 0)
+
+    check()
+    check(day=FIRST + 1)  # its eve counts too
+    with pytest.raises(InputError, match="has 2 of the 3 rows that 2024-10-30 was reported with"):
+        check(3, day=FIRST + 1)
+    for what, day in (("rows", FIRST), ("ids", FIRST - 1)):
+        (part,) = store.parts(what, day)
+        content = part.read_bytes()
+        for changed in (content[:-1], b"", bytes([content[0], content[1] ^ 1]) + content[2:]):
+            part.write_bytes(changed)
+            with pytest.raises(InputError, match=f"{part.name} is damaged; bring it back"):
+                check()
+        part.write_bytes(content)
+    store.parts("rows", FIRST)[0].unlink()
+    with pytest.raises(InputError, match="has 0 of the 2 rows"):
+        check()
+
+
 def test_without_its_secret_a_month_is_closed(store: UsageStore) -> None:
     come(store, Coming((ROW,), WHOLE))
     (store.folder / "secrets" / "2024-10.key").unlink()

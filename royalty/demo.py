@@ -285,7 +285,7 @@ def report_story(stage: Stage, log: Path) -> Report:
         sorted(checked.count.excluded),
     )
     report: Report = reporter.usage.report(
-        log, since=STORY_SINCE, until=STORY_UNTIL, evidence_to=stage.folder / "evidence"
+        log, since=STORY_SINCE, until=STORY_UNTIL, evidence=stage.folder / "evidence"
     )
     paid = sum(batch.amount_nano for batch in report.batches)
     stage.say("")

@@ -34,7 +34,7 @@ demo: $(PACKAGE_ENV) $(NODE_ENV) ## real usage of works into payouts on a local 
 test: test-contracts test-package ## every test
 
 test-package: $(PACKAGE_ENV) $(NODE_ENV) ## the Python package, its command line and whole runs on Anvil
-	$(PY) -m pytest -n 2 --dist loadscope $(PYTEST)
+	$(PY) -m pytest -n 2 --dist loadscope --max-worker-restart=0 $(PYTEST)
 
 test-contracts: $(BROWNIE_ENV) $(NODE_ENV) ## the contracts, under forge and under Brownie
 	@# forge calls it a success when it finds no test at all.

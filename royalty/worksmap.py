@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,11 +29,15 @@ def read_map(path: str | Path) -> WorksMap:
 
 def map_csv(works: Mapping[str, WorkRef]) -> bytes:
     """Return a map as canonical CSV: sorted by id, quoted where needed; equal maps are equal bytes."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((platform_id, str(work)) for platform_id, work in sorted(works.items()))
-    return text.getvalue().encode()
+    rows = [f"{_cell(platform_id)},{work}" for platform_id, work in sorted(works.items())]
+    return "".join(f"{row}\n" for row in [",".join(COLUMNS), *rows]).encode()
+
+
+def _cell(text: str) -> str:
+    """Return a text as a cell. Python's csv quotes a carriage return in some versions only."""
+    if any(sign in text for sign in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def _conflict(row: Row, platform_id: str, other: WorkRef, line: int) -> InputError:

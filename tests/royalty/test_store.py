@@ -377,7 +377,7 @@ def test_a_kill_between_two_days_is_made_good(
 
 def test_a_map_is_kept_and_reads_back(store: UsageStore) -> None:
     assert store.works_map() == {}
-    works = {'a "quoted", id': WorkRef(1, 2), "007": WorkRef(4, 0)}
+    works = {'a "quoted", id': WorkRef(1, 2), "007": WorkRef(4, 0), "a\rb\nc": WorkRef(1, 1)}
     store.keep_map(works)
     assert store.works_map() == works
     assert Document("works", "csv", map_csv(works)).content.startswith(

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from royalty.client import Royalty
     from royalty.delivery import Link
     from royalty.logs import Count
+    from royalty.logs import Source as LogSource
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -402,6 +403,7 @@ def _plan(job: _Job, link: Link, journal: Journal) -> bool:
     works_map = job.works_map()
     matcher = accepted.matcher(job.session, works_map)
     with counted(job.question, matcher, job.store, progress=job.progress) as (staged, found):
+        _require_columns(journal, job.question, found.alone.sources)
         due = _compare(job, accepted, journal, found)
         parts = _divide(link, accepted, due)
         number = journal.last_number() + 1
@@ -439,6 +441,7 @@ def _preview(job: _Job) -> None:
         with counted(
             job.question, matcher, job.store, area=Path(area, STORE), progress=job.progress
         ) as (_, found):
+            _require_columns(journal, job.question, found.alone.sources)
             due = _compare(job, accepted, journal, found)
         _price(job, link, accepted, due, journal)
 
@@ -491,6 +494,36 @@ def _require_rules(journal: Journal, question: Question) -> None:
                 f'{format_day(day)} was first reported with resend = "{before[1]}" in its columns'
                 f' file, not "{resend}"; report it with that again'
             )
+
+
+def _require_columns(journal: Journal, question: Question, sources: Iterable[LogSource]) -> None:
+    """Raise InputError where a log that was reported is read by other columns, and has no ids.
+
+    Its rows would be taken for others, since viewer, work, kind and instant are their id: paid twice.
+    """
+    given = {source.sha256: source.path for source in sources}
+    now = question.columns_document
+    for day in question.period:
+        for manifest in map(json.loads, journal.manifests(day)):
+            before = manifest["columns"]
+            if before == (now.digest if now else None):
+                continue
+            if question.columns.has_ids and _had_ids(journal, before):
+                continue
+            for source in manifest["sources"]:
+                if source["sha256"] in given:
+                    raise InputError(
+                        f"{given[source['sha256']]} was reported for {format_day(day)} with other"
+                        " columns, and without ids its rows would be paid again; report it with"
+                        " the columns file of then"
+                    )
+
+
+def _had_ids(journal: Journal, columns: str | None) -> bool:
+    """Return whether rows read by the columns of a digest (None: the native ones) carry ids."""
+    if columns is None:
+        return True
+    return any("usage_id" in json.loads(one.content) for one in journal.documents([columns]))
 
 
 def _require_store(job: _Job, journal: Journal) -> None:

@@ -276,6 +276,38 @@ def test_rows_that_are_gone_from_the_store_stop_reports_of_their_day_and_the_nex
     assert here.views_on_chain(NEXT) == [0, 0, 0]
 
 
+def test_a_log_without_ids_is_not_read_by_other_columns_afterwards(here: World) -> None:
+    log = here.folder / "log.csv"
+    log.write_text(f"work,at,watched,user\n{here.work(0)},{DAY}T12:00:00,40,ann\n")
+    names = 'work = "work"\nwatched_seconds = "watched"\nviewer = "user"\n'
+    for zone in ("UTC", "Europe/Berlin"):
+        at = f'started_at = {{ column = "at", zone = "{zone}" }}\n'
+        (here.folder / f"{zone[:3]}.toml").write_text(names + at)
+        (here.folder / f"{zone[:3]}-ids.toml").write_text(names + at + 'usage_id = "user"\n')
+    usage = here.as_platform().usage
+    usage.report(log, day=DAY, columns="UTC.toml")
+    for other in ("Eur.toml", "Eur-ids.toml"):
+        with pytest.raises(
+            InputError, match=r"log\.csv was reported for 2024-05-10 with other col"
+        ):
+            here.as_platform().usage.report(log, day=DAY, columns=other)
+    assert here.as_platform().usage.report(log, day=DAY, columns="UTC.toml").batches == []
+    assert here.views_on_chain() == [1, 0, 0]
+
+
+def test_a_log_with_ids_may_be_read_by_other_columns(here: World) -> None:
+    log = here.log("log.csv", [("a", 0, "view", f"{DAY}T12:00:00Z", 40, "ann")])
+    (here.folder / "c.toml").write_text(
+        'usage_id = "usage_id"\nwork = "work"\nstarted_at = "started_at"\n'
+        'watched_seconds = { column = "watched_seconds", unit = "ms" }\n'
+    )
+    usage = here.as_platform().usage
+    usage.report(log, day=DAY)
+    made = usage.report(log, day=DAY, columns="c.toml")
+    assert made.batches == []
+    assert [item.units for item in made.negative] == [-1]
+
+
 # --- before anything is sent ---
 
 

@@ -7,6 +7,7 @@ the chain or the logs at hand do not say too.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from royalty.findings import Cell, ChainLine
 from royalty.jsontext import parse_json
 
 BEFORE_MATCHING = ("malformed", "duplicate", "outside_period")
+_DIGEST = re.compile(r"0x[0-9a-f]{64}")
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
 
@@ -113,6 +115,8 @@ def _complaint(batch: Batch, content: bytes, known: Known) -> str:
         given = _sources(manifest)
     except (ValueError, KeyError, TypeError):
         return f"manifest-{batch.batch}.json cannot be read"
+    if not given:
+        return f"manifest-{batch.batch}.json names no log"
     for word, expected in _expected(batch, known).items():
         if _plain(manifest.get(word)) != _plain(expected):
             return f"manifest-{batch.batch}.json names another {word}"
@@ -141,8 +145,14 @@ def _plain(value: Any) -> Any:
 
 
 def _sources(manifest: Mapping[str, Any]) -> set[tuple[str, int]]:
-    """Return the (SHA-256, rows) of the logs that a manifest counted."""
-    return {(str(one["sha256"]).lower(), int(one["rows"])) for one in manifest["sources"]}
+    """Return the (SHA-256, rows) of the logs that a manifest counted; ValueError where one is neither."""
+    given = set()
+    for one in manifest["sources"]:
+        digest, rows = one["sha256"], one["rows"]
+        if not _DIGEST.fullmatch(digest) or type(rows) is not int:
+            raise ValueError("neither a digest nor a number of rows")
+        given.add((digest, rows))
+    return given
 
 
 def _same_count(

@@ -105,6 +105,32 @@ def test_a_batch_without_a_manifest_is_a_mismatch() -> None:
 
 
 @pytest.mark.parametrize(
+    ("found", "changed"),
+    [
+        ('[{"rows":12', '[{"rows":1e999'),
+        ('[{"rows":12', '[{"rows":"12"'),
+        ('[{"rows":12', '[{"rows":true'),
+        ('[{"rows":12', '[{"rows":' + "1" * 5000),
+        (LOG.sha256, "0x\\ud800\\u001b[31m" + "4" * 40),
+        (LOG.sha256, LOG.sha256[:-1]),
+        ('"sources":[{', '"sources":[[],{'),
+        ('"sources":[{', '"sources":{"a":{'),
+    ],
+)
+def test_a_manifest_that_no_program_wrote_is_a_mismatch_and_no_crash(
+    found: str, changed: str
+) -> None:
+    text = manifest().to_bytes().decode()
+    assert found in text
+    (why,) = complaints(text.replace(found, changed, 1).encode())
+    assert why == "manifest-1.json cannot be read"
+
+
+def test_evidence_that_names_no_log_is_a_mismatch() -> None:
+    assert complaints(manifest(sources=()).to_bytes()) == ["manifest-1.json names no log"]
+
+
+@pytest.mark.parametrize(
     ("changes", "word"),
     [
         ({"chain_id": 1}, "chain_id"),

@@ -1,4 +1,4 @@
-"""Amounts: integers of nano-tokens inside, decimals for people, smallest units at the border.
+"""Amounts: integers of nano-tokens inside, decimals for people, smallest units at the border; counts.
 
 A nano-token is 1e-9 of one token (design: unit of account). Nothing here touches a float.
 """
@@ -58,6 +58,15 @@ def format_nano(nano: int) -> str:
     whole, fraction = divmod(abs(nano), NANO_PER_TOKEN)
     digits = f"{fraction:09d}".rstrip("0")
     return ("-" if nano < 0 else "") + (f"{whole}.{digits}" if digits else str(whole))
+
+
+def counted(number: int, word: str, many: str = "") -> str:
+    """Return a number and what it counts: `1 deal`, `2 deals`.
+
+    >>> counted(1200, "view")
+    '1,200 views'
+    """
+    return f"{number:,} {word if number == 1 else many or word + 's'}"
 
 
 def micro_rounded_up(nano: int) -> int:

@@ -91,6 +91,8 @@ def require_over(session: Royalty, period: Period) -> None:
     now = max(today(), session.today())
     if period.until >= now:
         first = format_day(max(period.since, now))
+        if period.since > now:
+            raise InputError(f"{first} has not begun (UTC); today is {format_day(now)}")
         raise InputError(
             f"{first} is not over (UTC); report it tomorrow, or pass --partial to report what is"
             " there and the rest later"

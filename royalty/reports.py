@@ -142,9 +142,9 @@ def check(
         policy=policy,
         separator=separator,
     )
-    listing = None if out is None else _new_folder(out) / "excluded.csv"
     if not partial:
         require_over(session, question.period)
+    listing = None if out is None else _new_folder(out) / "excluded.csv"
     accepted = Accepted.read(session, _deep_block(session, session.confirmations))
     counted = count(
         question.sources,
@@ -333,9 +333,9 @@ def report(
         policy=policy,
         separator=separator,
     )
-    folder = None if evidence is None else _new_folder(evidence)
     if not partial:
         require_over(session, question.period)
+    folder = None if evidence is None else _new_folder(evidence)
     depth = session.confirmations if confirmations is None else confirmations
     made = into if into is not None else Report()
     job = _Job(session, question, depth, made, folder, progress, say or (lambda _: None))

@@ -10,7 +10,7 @@ from typing import Any
 from royalty.chain.codec import codec
 from royalty.chain.node import BlockId, Node, block_id
 from royalty.errors import ChainError, NoContract, NodeRefused
-from royalty.money import NANO_PER_MICRO, TokenUnit
+from royalty.money import NANO_PER_MICRO, TokenUnit, counted
 from royalty.shares import Split, pack_split
 from royalty.usage import Tariff
 
@@ -295,7 +295,7 @@ class Ledger:
     def open(self, split: Split, tariff: Tariff, from_day: int, uri: str = "") -> Call:
         """Open a catalogue owned by the sender; from_day is any day up to today."""
         args = (pack_split(split), _prices(tariff), from_day, uri)
-        return self._call(f"open a catalogue for {len(split)} holders", "open", *args)
+        return self._call(f"open a catalogue for {counted(len(split), 'holder')}", "open", *args)
 
     def amend(
         self,
@@ -324,7 +324,7 @@ class Ledger:
     ) -> Call:
         """Register works by the SHA-256 of their files, numbered in this order."""
         return self._call(
-            f"register {len(fingerprints)} works in catalogue {catalogue}",
+            f"register {counted(len(fingerprints), 'work')} in catalogue {catalogue}",
             "register",
             catalogue,
             list(fingerprints),
@@ -390,7 +390,9 @@ class Ledger:
     def allocate(self, allocations: Sequence[tuple[int, int, Split]]) -> Call:
         """Divide what deals (catalogue, version, split) have accrued among their holders."""
         return self._call(
-            f"allocate {len(allocations)} deals", "allocate", pack_allocations(allocations)
+            f"allocate {counted(len(allocations), 'deal')}",
+            "allocate",
+            pack_allocations(allocations),
         )
 
     def withdraw(self, holder: str) -> Call:
@@ -399,14 +401,16 @@ class Ledger:
 
     def withdraw_many(self, holders: Sequence[str]) -> Call:
         """Withdraw for many; a transfer that fails is skipped."""
-        return self._call(f"withdraw for {len(holders)} holders", "withdrawMany", list(holders))
+        return self._call(
+            f"withdraw for {counted(len(holders), 'holder')}", "withdrawMany", list(holders)
+        )
 
     def allocate_and_pay(
         self, allocations: Sequence[tuple[int, int, Split]], holders: Sequence[str]
     ) -> Call:
         """Allocate deals (catalogue, version, split), then withdraw for many."""
         return self._call(
-            f"allocate {len(allocations)} deals and pay {len(holders)} holders",
+            f"allocate {counted(len(allocations), 'deal')} and pay {counted(len(holders), 'holder')}",
             "allocateAndPay",
             pack_allocations(allocations),
             list(holders),

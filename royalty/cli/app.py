@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ USAGE = 2
 BUG = 70
 INTERRUPTED = 130
 
-# What a machine refuses and a person can mend: no such file, no right, no room.
+# What a machine refuses and a person can mend: no such file or name, no right, no room.
 _REFUSALS = {
     errno.ENOENT,
     errno.EACCES,
@@ -45,7 +46,10 @@ _REFUSALS = {
     errno.EEXIST,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
     errno.ENOSPC,
+    errno.EDQUOT,
     errno.EROFS,
 }
 
@@ -118,9 +122,10 @@ def run(arguments: list[str]) -> int:
         warn("royalty: interrupted")
         return INTERRUPTED
     except OSError as error:
-        if error.errno not in _REFUSALS or error.filename is None:
+        if error.errno not in _REFUSALS:
             return _bug()
-        warn(f"royalty: {error.filename}: {error.strerror}")
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)[:200]}: "
+        warn(f"royalty: {where}{error.strerror}")
         return USAGE
     except Exception:
         return _bug()
@@ -149,7 +154,7 @@ def _usage_error(error: Any) -> int:
     context = getattr(error, "ctx", None)
     message = " ".join(str(error.format_message()).split()).rstrip(".")
     if context is not None and message == "Missing command":
-        warn(context.get_help())
+        sys.stderr.write(context.get_help() + "\n")
         return USAGE
     hint = f"; see `{context.command_path} --help`" if context is not None else ""
     warn(f"royalty: {message}{hint}")

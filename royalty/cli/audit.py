@@ -10,7 +10,7 @@ import typer
 from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
 from royalty.cli.output import pairs, table
-from royalty.money import format_nano
+from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
     from royalty.audit import Solvency
@@ -53,9 +53,9 @@ def _text(found: Solvency, symbol: str) -> Iterator[str]:
     yield ""
     owed = {
         "held": "held_nano",
-        f"owed to {document['platforms']:,} platforms": "funds_nano",
-        f"accrued in {document['deals']:,} deals": "accrued_nano",
-        f"balances of {document['holders']:,} holders": "balances_nano",
+        f"owed to {counted(document['platforms'], 'platform')}": "funds_nano",
+        f"accrued in {counted(document['deals'], 'deal')}": "accrued_nano",
+        f"balances of {counted(document['holders'], 'holder')}": "balances_nano",
         "surplus": "surplus_nano",
     }
     yield pairs({name: f"{format_nano(document[key])} {symbol}" for name, key in owed.items()})

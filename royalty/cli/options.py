@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from royalty.cli.output import print_json, print_text
+from royalty.cli.output import print_json, print_text, wrapped
 from royalty.client import DryRun, Royalty
 from royalty.errors import Declined, RoyaltyError
 from royalty.settings import Settings
@@ -199,6 +199,7 @@ def ask_before_sending(session: Royalty, plans: Sequence[Plan]) -> None:
 
 def ask(question: str) -> None:
     """Ask a question on stderr; Declined unless the answer is yes."""
+    question = wrapped(question.rstrip()) + " "
     if not sys.stdin.isatty():
         sys.stderr.write(question + "\n")
         decline("there is no terminal to ask at; pass --yes to send without being asked")

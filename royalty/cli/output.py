@@ -48,10 +48,34 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print text for people."""
+    """Print text for people, no line wider than a terminal."""
     if text:
-        sys.stdout.write(text.rstrip("\n") + "\n")
+        sys.stdout.write(wrapped(text.rstrip("\n")) + "\n")
         sys.stdout.flush()
+
+
+def wrapped(text: str, width: int = WIDTH) -> str:
+    """Return text whose lines take at most `width` columns; a word that is longer stays whole.
+
+    >>> wrapped("would send it", 10)
+    'would send\n  it'
+    """
+    return "\n".join(part for line in text.split("\n") for part in _parts(line, width))
+
+
+def _parts(line: str, width: int) -> Iterator[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    while columns(line) > width:
+        fits = next(at for at in range(len(line), 0, -1) if columns(line[:at]) <= width)
+        start = len(line) - len(line.lstrip())
+        space = line.rfind(" ", start, fits + 1)
+        if space < 0:
+            space = line.find(" ", fits)
+        if space < 0:
+            break
+        yield line[:space].rstrip()
+        line = indent + line[space:].lstrip()
+    yield line
 
 
 def clean(text: object, width: int = 40) -> str:
@@ -60,7 +84,7 @@ def clean(text: object, width: int = 40) -> str:
     Control, format (bidirectional, zero width), private and unassigned characters become '�'; what
     is cut ends in '…'.
     """
-    shown = "".join(_visible(letter) for letter in str(text))
+    shown = visible(str(text))
     if columns(shown) <= width:
         return shown
     kept = ""
@@ -69,6 +93,11 @@ def clean(text: object, width: int = 40) -> str:
             break
         kept += letter
     return kept + CUT
+
+
+def visible(text: str) -> str:
+    """Return text as one line without what moves a cursor or hides; see `clean`."""
+    return "".join(_visible(letter) for letter in text)
 
 
 def _visible(letter: str) -> str:
@@ -130,18 +159,9 @@ def pairs(rows: Mapping[str, object]) -> str:
     )
 
 
-def counted(number: int, word: str) -> str:
-    """Return a number and what it counts: `1 deal`, `2 deals`.
-
-    >>> counted(1200, "view")
-    '1,200 views'
-    """
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
-
-
 def warn(text: str) -> None:
-    """Print one line on stderr."""
-    sys.stderr.write(text + "\n")
+    """Print one line on stderr; what a file or the chain put into it does no harm there."""
+    sys.stderr.write(visible(text) + "\n")
     sys.stderr.flush()
 
 

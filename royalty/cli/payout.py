@@ -8,8 +8,8 @@ import typer
 
 from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
-from royalty.cli.output import counted, table
-from royalty.money import format_nano, parse_tokens
+from royalty.cli.output import table
+from royalty.money import counted, format_nano, parse_tokens
 
 if TYPE_CHECKING:
     from royalty.payouts import PayoutRun

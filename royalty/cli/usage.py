@@ -12,7 +12,7 @@ from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
 from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.errors import ChainError
-from royalty.money import format_nano
+from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
     from royalty.reports import Check, Report, Sent, Status
@@ -213,6 +213,10 @@ def _check_text(found: Check, symbol: str) -> str:
         held = sum(item.amount_nano for item in found.held)
         facts["  of it held"] = f"{format_nano(held)} {symbol}"
     blocks = [pairs(facts), _works_table(found.counted, symbol), _held_text(found.held)]
+    if found.over_excluded:
+        blocks.append(
+            f"{excluded:,} of {count.rows:,} rows excluded: more than --max-excluded allows"
+        )
     if count.unmatched:
         ids = dict.fromkeys(row.work for row in count.unmatched)
         listed = ", ".join(clean(one, 20) for one in list(ids)[:3])
@@ -244,7 +248,7 @@ def _works_table(items: Iterable[Item], symbol: str) -> str:
         for work, row in dearest[:MAX_ROWS]
     ]
     head = ("work", "views", "downloads", "excerpt s", symbol, "")
-    more = f"\n... and {len(rows) - MAX_ROWS:,} works more" if len(rows) > MAX_ROWS else ""
+    more = f"\n... and {counted(len(rows) - MAX_ROWS, 'work')} more" if len(rows) > MAX_ROWS else ""
     return table(head, shown, right=(1, 2, 3, 4)) + more
 
 
@@ -259,7 +263,7 @@ def _held_text(items: Iterable[Item]) -> str:
         "\n  `royalty platform accept N` accepts today's prices",
     }
     return "\n".join(
-        f"held, {len(found):,} works: {reason}: {advice[reason]}"
+        f"held, {counted(len(found), 'work')}: {reason}: {advice[reason]}"
         for reason, found in sorted(works.items())
     )
 
@@ -271,7 +275,7 @@ def _report_text(made: Report, symbol: str) -> str:
     blocks = [_batches_table(made.batches, symbol, made.dry_run)]
     if made.dry_run:
         blocks.append(
-            f"would send {len(made.batches):,} batches for {format_nano(made.amount_nano)} {symbol}"
+            f"would send {counted(len(made.batches), 'batch', 'batches')} for {format_nano(made.amount_nano)} {symbol}"
             f" and at most {made.gas:,} gas; nothing was sent"
         )
     elif not made.batches:
@@ -279,13 +283,14 @@ def _report_text(made: Report, symbol: str) -> str:
     if made.missing:
         blocks.append(f"missing: {made.missing}")
     if already:
-        blocks.append(f"{already:,} units were reported before")
+        were = "was" if already == 1 else "were"
+        blocks.append(f"{counted(already, 'unit')} {were} reported before")
     blocks.append(_held_text(made.held))
     if made.negative:
         units = -sum(item.units for item in made.negative)
         blocks.append(
-            f"{units:,} units were reported that the log does not have now; what landed is final"
-            " (--json lists them)"
+            f"{counted(units, 'unit')} reported that the log does not have now; what landed is"
+            " final (--json lists them)"
         )
     return "\n\n".join(block for block in blocks if block)
 

@@ -9,8 +9,9 @@ import typer
 
 from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
-from royalty.cli.output import counted, pairs, progress, table
+from royalty.cli.output import pairs, progress, table
 from royalty.errors import InputError
+from royalty.money import counted
 
 CATALOGUE = Annotated[
     int, typer.Option("--catalogue", metavar="N", help="The catalogue's number, one of yours.")

@@ -191,7 +191,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_its_cost(here: World, usage: Run
     assert made["gas"] > 21_000
     assert here.reported() == []
     shown = usage("report", "v.csv", "--day", DAY, "--dry-run", json=False).stdout
-    assert "would send 1 batches for 0.006" in shown
+    assert "would send 1 batch for 0.006" in shown
 
 
 def test_status_shows_the_journal_beside_the_chain(here: World, usage: Run) -> None:
@@ -212,6 +212,7 @@ def test_status_finds_batches_of_another_folder(here: World, usage: Run) -> None
     assert made.document["error"] == "JournalStopped"
 
 
+REFUSED_DAY = ["v.csv", "--day", "2100-01-01"]
 REFUSED: list[tuple[list[str], str]] = [
     (["missing.csv", "--day", DAY], "missing.csv does not exist"),
     (["v.csv"], "either --day, or both --since and --until"),
@@ -219,7 +220,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["v.csv", "--since", DAY], "either --day, or both"),
     (["v.csv", "--since", NEXT, "--until", DAY], "ends before it starts"),
     (["v.csv", "--day", "yesterday"], "'yesterday' is not a date"),
-    (["v.csv", "--day", "2100-01-01"], "2100-01-01 is not over"),
+    (REFUSED_DAY, "2100-01-01 has not begun"),
     (["v.csv", "--day", DAY, "--policy", "nowhere.toml"], "nowhere.toml"),
     (["v.csv", "--day", DAY, "--policy", "odd.toml"], "unknown setting"),
     (["v.csv", "--day", DAY, "--columns", "odd.toml"], "unknown setting"),
@@ -247,7 +248,8 @@ def test_bad_input_is_refused_in_one_line_and_changes_nothing(
     (here.folder / "odd.toml").write_text('colour = "red"\n')
     (here.folder / "odd.csv").write_text("platform_id,work\nfilm,1/0\nfilm,1/1\n")
     before = sorted(here.folder.rglob("*"))
-    for words, told in REFUSED:
+    folder = ["--out" if verb == "check" else "--evidence", "made"]
+    for words, told in [*REFUSED, ([*REFUSED_DAY, *folder], "has not begun")]:
         assert app.run(["usage", verb, *words, "--account", "dev1", "--json"]) == 2, words
         output = capsys.readouterr()
         assert told in output.err, words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from royalty.errors import InputError
 
 MAX_BYTES = 256 * 1024 * 1024
 SEPARATORS = ",;\t"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+MAX_TEXT = 1_000
 
 T = TypeVar("T")
 
@@ -73,15 +76,33 @@ def cell(value: object) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
+def plain_text(text: str, limit: int = MAX_TEXT) -> str:
+    """Return other people's text without control and direction characters, cut to a length."""
+    kept = text[: 2 * limit]
+    if not kept.isprintable():
+        kept = "".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in kept)
+    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+
+
+def csv_text(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula: a quote goes before `=`, `+`, `-`, `@`."""
+    text = plain_text(text)
+    return "'" + text if text.lstrip().startswith(FORMULA) else text
+
+
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; divide it")
-        text = path.read_bytes().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start})") from None
+        raise InputError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8"
+        ) from None
     if not text.strip():
         raise InputError(f"{path} is empty")
     if "\0" in text:

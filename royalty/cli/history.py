@@ -112,7 +112,9 @@ def register(app: typer.Typer) -> None:
         files = [str(path) for path in (csv, parquet) if path is not None]
         run.emit(
             {"kind": kind, "rows": rows.to_list()},
-            lambda: "\n".join(_text(rows.to_list(), run.royalty.token.symbol, files)),
+            lambda: "\n".join(
+                _text(rows.to_list(), run.royalty.token.symbol, files, read=not no_sync)
+            ),
         )
 
 
@@ -137,13 +139,17 @@ def _blocks() -> Iterator[Any]:
         yield moved
 
 
-def _text(rows: list[dict[str, Any]], symbol: str, files: list[str]) -> Iterator[str]:
+def _text(
+    rows: list[dict[str, Any]], symbol: str, files: list[str], *, read: bool
+) -> Iterator[str]:
     """Yield a table of each kind, then what was written."""
     from royalty.history import KINDS, totals
 
     sums = totals(rows)
     if not rows:
         yield "Nothing happened that was asked for."
+    if not rows and not read:
+        yield "Only what this folder read before was looked at: `royalty sync` reads what is new."
     for entry in KINDS:
         if entry not in sums:
             continue

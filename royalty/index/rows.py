@@ -10,7 +10,6 @@ import csv
 import io
 import os
 import secrets
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from royalty.days import format_day, parse_day
 from royalty.errors import InputError, MissingProgram
+from royalty.sheets import csv_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,8 +37,6 @@ INTEGERS = frozenset(
     }
 )
 DAYS = frozenset({"day", "from_day", "until_day"})
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-MAX_TEXT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +103,6 @@ def _library(name: str) -> Any:
         ) from None
 
 
-def plain_text(text: str, limit: int = MAX_TEXT) -> str:
-    """Return other people's text without control and direction characters, cut to a length."""
-    kept = "".join(
-        letter if unicodedata.category(letter)[0] != "C" else " " for letter in text[: 2 * limit]
-    )
-    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
-
-
-def csv_text(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: a quote goes before `=`, `+`, `-`, `@`."""
-    text = plain_text(text)
-    return "'" + text if text.lstrip().startswith(FORMULA) else text
-
-
 def merge(tables: Sequence[Rows], order: Callable[[Mapping[str, Any]], Any]) -> Rows:
     """Return several tables as one, with the columns of all, sorted."""
     columns = tuple(dict.fromkeys(name for table in tables for name in table.columns))
@@ -153,6 +137,8 @@ def _cell(column: str, value: Any) -> str:
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside and rename it, so that nobody sees half of it."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
     aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

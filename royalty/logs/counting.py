@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from royalty.days import Period
 from royalty.errors import InputError
@@ -16,6 +16,7 @@ from royalty.logs.policy import Policy
 from royalty.logs.reading import Progress, engine, one_row, read_rows
 from royalty.logs.rules import REASONS, apply_rules
 from royalty.logs.sources import Source
+from royalty.sheets import csv_text
 from royalty.usage import Kind
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ def batches_of_days(
 def write_excluded(con: DuckDBPyConnection, sources: Sequence[Source], path: Path) -> None:
     """Write the listed rows and the malformed ones as CSV, in the order of the log.
 
-    Columns: reason, file, line (a Parquet file's row), detail, usage_id, work.
+    Columns: reason, file, line (a Parquet file's row), detail, usage_id, work. Ids are other
+    people's text: they are made harmless for spreadsheets and terminals.
     """
     names = [str(source.path) for source in sources]
     found = con.execute(_SORTED_LIST)
@@ -199,9 +201,14 @@ def write_excluded(con: DuckDBPyConnection, sources: Sequence[Source], path: Pat
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(EXCLUDED_HEADER)
             while some := found.fetchmany(10_000):
-                writer.writerows((row[0], names[row[1]], *row[2:]) for row in some)
+                writer.writerows(_shown(row, names) for row in some)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _shown(row: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    reason, file, line, *texts = row
+    return [reason, csv_text(names[file]), line, *(text and csv_text(text) for text in texts)]
 
 
 def _malformed(con: DuckDBPyConnection) -> tuple[int, int]:

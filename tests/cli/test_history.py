@@ -92,6 +92,7 @@ def test_history_shows_deals_and_payments_until_the_wallet(run: Run, folder: Pat
 
 def test_history_without_sync_shows_what_was_read_before(run: Run) -> None:
     assert run("history", "--no-sync")["rows"] == []
+    assert "`royalty sync` reads" in run("history", "--no-sync", json=False).stdout
     open_catalogue(run)
     assert run("history", "--kind", "amendment")["rows"] != []
     assert (

@@ -15,8 +15,9 @@ import pytest
 from royalty.days import format_day
 from royalty.errors import InputError, MissingProgram
 from royalty.history import APPLIES, COLUMNS, KINDS, Filters, choose_kinds
-from royalty.index.rows import Rows, csv_text, plain_text
+from royalty.index.rows import Rows
 from royalty.shares import Share, Split, make_split
+from royalty.sheets import csv_text, plain_text
 from royalty.usage import Group, Kind, Tariff, pack_usage
 
 TARIFF = Tariff(3_000_000, 500_000_000, 100_003)
@@ -265,3 +266,9 @@ def test_a_file_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         Rows(("day",), ()).to_csv(tmp_path / "file" / "history.csv")
+
+
+def test_a_folder_is_no_file_to_write_rows_to(tmp_path: Path) -> None:
+    for path in (tmp_path, Path()):
+        with pytest.raises(InputError, match="is a folder"):
+            Rows(("day",), ()).to_csv(path)

@@ -485,3 +485,16 @@ def test_a_full_disk_is_said_in_one_line() -> None:
         logs.engine() as con,
     ):
         con.execute("COPY (SELECT * FROM range(100000)) TO '/dev/full' (FORMAT csv)")
+
+
+def test_ids_in_the_list_of_excluded_rows_do_no_harm(tmp_path: Path) -> None:
+    hostile = [
+        row("=cmd()", work="\x1b[2Jnone"),
+        row("@x", work="+none"),
+        row("d", work="no\u202ene"),
+    ]
+    listed = tmp_path / "excluded.csv"
+    count(write(tmp_path / "log.csv", hostile), excluded_to=listed)
+    with listed.open(newline="", encoding="utf-8") as file:
+        shown = [(line["usage_id"], line["work"]) for line in csv.DictReader(file)]
+    assert shown == [("'=cmd()", " [2Jnone"), ("'@x", "'+none"), ("d", "no ne")]

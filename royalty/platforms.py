@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from royalty.catalogues import deal_in_force, need_catalogue, refused_holders
+from royalty.catalogues import ZERO_ADDRESS, deal_in_force, need_catalogue, refused_holders
 from royalty.errors import FundsTooLow, InputError
 from royalty.files import write_whole
 from royalty.money import NANO_PER_MICRO, format_nano, parse_price, parse_tokens
@@ -187,6 +187,8 @@ def set_limit(session: Royalty, limit_micro: int) -> str:
 def set_reporter(session: Royalty, reporter: str, allowed: bool) -> str | None:
     """Let a key report for the account, or no longer; return the transaction, None where it is so."""
     reporter = session.address(reporter)
+    if allowed and reporter == ZERO_ADDRESS:
+        raise InputError(f"{reporter} cannot report: nobody has the key of the zero address")
     if session.ledger.is_reporter(session.account.address, reporter) == allowed:
         return None
     return session.send(session.ledger.set_reporter(reporter, allowed)).transaction

@@ -111,7 +111,8 @@ def nearest_whole(shares: Sequence[int]) -> list[int]:
 def _parse_percent(text: str) -> int:
     match = _PERCENT.fullmatch(text)
     if match is None:
-        raise InputError(f"share '{text[:40]}' cannot be read; write for example 40% or 400000")
+        example = text.replace(",", ".") if _PERCENT.fullmatch(text.replace(",", ".")) else "40%"
+        raise InputError(f"share '{text[:40]}' cannot be read; write for example {example}")
     whole, fraction = match.group(1), (match.group(2) or "").rstrip("0")
     if len(fraction) > 4:
         raise InputError(f"share {text[:40]} is finer than a ppm; give at most 4 decimals")

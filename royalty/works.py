@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PER_TRANSACTION = 500
 MAX_PLATFORM_ID = 200
+EMPTY = hashlib.sha256().hexdigest()
 NOTE_COLUMNS = ("work", "fingerprint", "platform_id", "title", "registrant")
 
 _FINGERPRINT = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
@@ -92,12 +93,18 @@ class Registered:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hex digits; InputError where it cannot be read."""
+    """Return the SHA-256 of a file's bytes as 64 hex digits.
+
+    Raises InputError where it cannot be read, or is empty: then it would be everybody's.
+    """
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    if found == EMPTY:
+        raise InputError(f"{path} is empty; every empty file has the same fingerprint")
+    return found
 
 
 def parse_fingerprint(text: str) -> str:
@@ -144,7 +151,20 @@ def read_works(path: Path) -> list[NewWork]:
     rows = read_sheet(path, [], one_of=["fingerprint", "file"])
     if not rows:
         raise InputError(f"{path} names no work; write a line each")
-    return [_work_of_row(row) for row in rows]
+    works = [_work_of_row(row) for row in rows]
+    _check_platform_ids(rows, works)
+    return works
+
+
+def _check_platform_ids(rows: Sequence[Row], works: Sequence[NewWork]) -> None:
+    first: dict[str, tuple[Row, NewWork]] = {}
+    for row, work in zip(rows, works, strict=True):
+        before, known = first.setdefault(work.platform_id, (row, work))
+        if work.platform_id and known.fingerprint != work.fingerprint:
+            raise row.refuse(
+                f"platform_id '{work.platform_id}' stands for another file in line {before.line};"
+                " give each work its own"
+            )
 
 
 def _work_of_row(row: Row) -> NewWork:

@@ -43,6 +43,7 @@ def test_reporter_refuses_bad_input(quick: Run) -> None:
         (["add", "nobody"], "'nobody' is neither"),
         (["remove", "0x12"], "'0x12' is not an address"),
         (["add", DEV[2][:-1] + "b"], "wrong checksum"),
+        (["add", "0x" + "0" * 40], "nobody has the key"),
         (["list", "--platform", "nobody"], "'nobody' is neither"),
     ]:
         assert reason in quick("reporter", *words, exit=2).stderr

@@ -156,3 +156,14 @@ def test_nearest_is_whole_has_no_zero_and_keeps_proportions(shares: list[int]) -
 def test_nearest_of_what_is_whole_is_itself(weights: list[int]) -> None:
     whole = nearest_whole(weights)
     assert nearest_whole(whole) == whole
+
+
+def test_a_decimal_comma_is_refused_with_the_point_it_wants() -> None:
+    with pytest.raises(InputError, match=r"write for example 33\.3333%"):
+        parse_share("33,3333%")
+
+
+def test_a_file_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("royalty.sheets.MAX_BYTES", 1 << 20)
+    with pytest.raises(InputError, match="larger than 1 MiB"):
+        read_split(Path("/dev/zero"), resolve)

@@ -185,3 +185,16 @@ def test_rivals_are_those_that_the_definition_names(
         )
     }
     assert rivals_among(ordered, asked) == expected
+
+
+def test_an_empty_file_is_no_work(tmp_path: Path) -> None:
+    (tmp_path / "cut.mp4").touch()
+    with pytest.raises(InputError, match=r"cut\.mp4 is empty"):
+        fingerprint_of(tmp_path / "cut.mp4")
+
+
+def test_a_platform_id_stands_for_one_file(tmp_path: Path) -> None:
+    head = "fingerprint,platform_id\n"
+    with pytest.raises(InputError, match=r"line 3: platform_id 'x' .* line 2"):
+        read_works(sheet(tmp_path, f"{head}{ONE},x\n{TWO},x\n"))
+    assert len(read_works(sheet(tmp_path, f"{head}{ONE},x\n{ONE},x\n{TWO},\n{ONE},\n"))) == 4

@@ -60,6 +60,16 @@ def format_nano(nano: int) -> str:
     return ("-" if nano < 0 else "") + (f"{whole}.{digits}" if digits else str(whole))
 
 
+def format_wei(wei: int) -> str:
+    """Return wei as a decimal string of the chain's coin, all 18 places after the point.
+
+    >>> format_wei(10**16)
+    '0.010000000000000000'
+    """
+    whole, rest = divmod(wei, 10**18)
+    return f"{whole}.{rest:018d}"
+
+
 def counted(number: int, word: str, many: str = "") -> str:
     """Return a number and what it counts: `1 deal`, `2 deals`.
 

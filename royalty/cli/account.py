@@ -13,6 +13,7 @@ from royalty.cli.app import noun_app
 from royalty.cli.options import Run, command
 from royalty.cli.output import pairs, table
 from royalty.errors import ChainError, InputError
+from royalty.money import format_nano, format_wei
 
 NAME = Annotated[str, typer.Argument(help="The account's name: letters, digits, - and _.")]
 
@@ -90,13 +91,15 @@ def show(
         "coin_wei": None,
         "tokens_nano": None,
     }
+    shown: dict[str, object] = {"name": name, "address": address}
     try:
-        document["coin_wei"] = str(session.node.coin(address))
-        held = session.ledger.token_balance(address)
-        document["tokens_nano"] = session.token.unit.to_nano(held)
+        coin = session.node.coin(address)
+        document["coin_wei"], shown["coin"] = str(coin), format_wei(coin)
+        held = session.token.unit.to_nano(session.ledger.token_balance(address))
+        document["tokens_nano"] = held
+        shown["tokens"] = f"{format_nano(held)} {session.token.symbol}"
     except ChainError:
         pass  # an account is there without a chain too
-    shown = {word: value for word, value in document.items() if value is not None}
     run.emit(document, lambda: pairs(shown))
 
 

@@ -14,6 +14,7 @@ import typer
 from royalty.cli.output import print_json, print_text, wrapped
 from royalty.client import DryRun, Royalty
 from royalty.errors import Declined, RoyaltyError
+from royalty.money import format_wei
 from royalty.settings import Settings
 
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ def _guarded(run: Run, function: Callable[..., None], given: Mapping[str, Any]) 
         function(run, **given)
     except DryRun as end:
         run.show_plans(end.plans)
+    except KeyboardInterrupt:
+        raise typer.Abort from None  # typer would end the program without a word
     except RoyaltyError as error:
         run.fail(error)
         raise
@@ -218,5 +221,4 @@ def cost_text(plan: Plan) -> str:
     """Return what a plan costs, for people."""
     if plan.gas is None or plan.cost_wei is None:
         return "its cost shows once the one before it landed"
-    whole, rest = divmod(plan.cost_wei, 10**18)
-    return f"{plan.gas:,} gas, at most {whole}.{rest:018d} of the chain's coin"
+    return f"{plan.gas:,} gas, at most {format_wei(plan.cost_wei)} of the chain's coin"

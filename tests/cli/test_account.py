@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from royalty.money import format_wei
 from tests.conftest import Ran, free_port
 
 Run = Callable[..., Ran]
@@ -139,3 +140,12 @@ def test_what_this_machine_refuses_is_no_bug(run_alone: Run, folder: Path) -> No
     (folder / ".royalty").unlink()
     full = with_a_fault("OSError(28, 'No space left on device', 'x.json')", folder)
     assert (full.returncode, full.stderr) == (2, "royalty: x.json: No space left on device\n")
+
+
+@pytest.mark.chain
+def test_show_says_what_an_account_has_in_coin_and_tokens(quick: Run) -> None:
+    shown = quick("account", "show", "dev9", json=False).stdout
+    exact = quick("account", "show", "dev9")
+    coin, tokens = (line.split() for line in shown.splitlines()[2:])
+    assert coin == ["coin", format_wei(int(exact["coin_wei"]))]
+    assert tokens == ["tokens", exact["tokens"], "TUSD"]

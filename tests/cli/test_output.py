@@ -22,6 +22,7 @@ from royalty.cli.output import (
     wrapped,
 )
 from royalty.money import counted
+from royalty.settings import Settings
 
 
 def test_every_nano_amount_has_its_decimal_beside_it() -> None:
@@ -110,5 +111,13 @@ def test_what_the_machine_refuses_is_one_line(
         assert capsys.readouterr().err == f"royalty: {place}{os.strerror(number)}\n"
 
 
-def raises(error: Exception) -> int:
+def test_an_interrupted_command_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "load", lambda **_: raises(KeyboardInterrupt()))
+    assert app.run(["account", "list"]) == 130
+    assert capsys.readouterr().err == "royalty: interrupted\n"
+
+
+def raises(error: BaseException) -> int:
     raise error

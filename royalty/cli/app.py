@@ -143,6 +143,8 @@ def _run(arguments: list[str]) -> int:
         code = program.main(arguments, prog_name="royalty", standalone_mode=False)
     except _CLICK_ERROR as error:
         return _usage_error(error)
+    if code == INTERRUPTED:  # the newest typer swallows the interruption itself
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

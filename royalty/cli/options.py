@@ -180,8 +180,6 @@ def _guarded(run: Run, function: Callable[..., None], given: Mapping[str, Any]) 
         function(run, **given)
     except DryRun as end:
         run.show_plans(end.plans)
-    except KeyboardInterrupt:
-        raise typer.Abort from None  # typer would end the program without a word
     except RoyaltyError as error:
         run.fail(error)
         raise

@@ -260,18 +260,42 @@ class Royalty:
         setattr(self, name, noun)
         return noun
 
-    def reconcile(self, logs: Logs, *, since: Day, until: Day, **options: Any) -> Reconciliation:
+    def reconcile(
+        self,
+        logs: Logs,
+        *,
+        since: Day,
+        until: Day,
+        works: str | Path | None = None,
+        columns: str | Path | None = None,
+        policy: str | Path | None = None,
+        platform: str | None = None,
+        evidence: str | Path | None = None,
+        threshold: str | int = 3,
+        separator: str | None = None,
+    ) -> Reconciliation:
         """Return what a log and the chain differ in over UTC days, both inclusive.
 
-        `options` are those of `royalty.reconcile.reconcile`: works, columns, policy, platform (default:
-        the session's where it was named, else the only one of the period), evidence, threshold, separator.
+        `platform` is the session's where it was named, else the only one of the period. Other
+        arguments and the errors are those of `royalty.reconcile.reconcile`.
 
         >>> royalty.reconcile("views/*.parquet", since="2026-11-01", until="2026-11-30")  # doctest: +SKIP
         """
         from royalty.reconcile import reconcile
 
-        options.setdefault("platform", self._platform)
-        return reconcile(self, logs, since=since, until=until, **options)
+        return reconcile(
+            self,
+            logs,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            platform=platform or self._platform,
+            evidence=evidence,
+            threshold=threshold,
+            separator=separator,
+        )
 
 
 def _transaction(error: RoyaltyError) -> dict[str, str]:

@@ -7,8 +7,11 @@
 
 from royalty.client import DryRun, Royalty
 from royalty.errors import (
+    AlreadyKnown,
     ChainError,
     Declined,
+    FeeAboveCap,
+    FeeTooLow,
     FundsTooLow,
     InputError,
     JournalStopped,
@@ -16,9 +19,13 @@ from royalty.errors import (
     LimitTooLow,
     MissingProgram,
     NoContract,
+    NodeBehind,
     NodeRefused,
     NodeTimeout,
     NodeUnreachable,
+    NonceTooHigh,
+    NonceTooLow,
+    RateLimited,
     Reverted,
     RoyaltyError,
     WrongChain,
@@ -27,9 +34,12 @@ from royalty.errors import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlreadyKnown",
     "ChainError",
     "Declined",
     "DryRun",
+    "FeeAboveCap",
+    "FeeTooLow",
     "FundsTooLow",
     "InputError",
     "JournalStopped",
@@ -37,9 +47,13 @@ __all__ = [
     "LimitTooLow",
     "MissingProgram",
     "NoContract",
+    "NodeBehind",
     "NodeRefused",
     "NodeTimeout",
     "NodeUnreachable",
+    "NonceTooHigh",
+    "NonceTooLow",
+    "RateLimited",
     "Reverted",
     "Royalty",
     "RoyaltyError",

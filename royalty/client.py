@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from royalty.errors import ChainError, InputError, NoContract, NodeUnreachable, RoyaltyError
-from royalty.settings import Settings, chain_dir, ledger_dir
+from royalty.settings import Settings, chain_dir, default_confirmations, ledger_dir
 
 if TYPE_CHECKING:
     from royalty.audit import Audit
@@ -39,7 +39,6 @@ NOUNS: Mapping[str, tuple[str, str]] = {
     "history": ("royalty.history", "History"),
     "audit": ("royalty.audit", "Audit"),
 }
-CONFIRMATIONS = 12
 
 
 class DryRun(Exception):  # noqa: N818 - not an error: the end of a run that was asked to send nothing
@@ -88,11 +87,13 @@ class Royalty:
         *,
         account: str | None = None,
         platform: str | None = None,
-        rpc: str | None = None,
+        rpc: str | Sequence[str] | None = None,
         contract: str | None = None,
         folder: str | Path | None = None,
     ) -> Royalty:
         """Return a session; what is not given comes from the environment, royalty.toml, the local chain.
+
+        `rpc` may be several addresses of one chain: where one fails, the next is asked.
 
         Raises InputError for settings that cannot be read, ChainErrors for a node that does not answer,
         is of another chain, or has no ledger at the address.
@@ -121,7 +122,7 @@ class Royalty:
                 f"network {settings.network} has no rpc; add it to royalty.toml or pass --rpc"
             )
         try:
-            return Node.connect(settings.rpc, expected_chain_id=settings.chain_id)
+            return Node.connect(settings.rpc, *settings.spares, expected_chain_id=settings.chain_id)
         except NodeUnreachable:
             if settings.local_chain is None:
                 raise
@@ -179,9 +180,9 @@ class Royalty:
 
     @property
     def confirmations(self) -> int:
-        """How many blocks must stand upon a block before it counts as final; 0 on a local chain."""
+        """How many blocks must stand upon a block before it counts as final; a default per chain."""
         given = self.settings.confirmations
-        return given if given is not None else 0 if self.node.is_local else CONFIRMATIONS
+        return given if given is not None else default_confirmations(self.node.chain_id)
 
     def address(self, text: str) -> str:
         """Return the checksummed address of an address or an account's name; InputError."""

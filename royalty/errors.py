@@ -8,6 +8,13 @@ RoyaltyError
 │   ├── NodeUnreachable         no answer from the RPC address
 │   ├── NodeTimeout             no answer, or no receipt, in the time allowed
 │   ├── NodeRefused             the node answered with an error of its own
+│   │   ├── RateLimited         it asks for fewer requests, for so many seconds
+│   │   ├── FeeTooLow           the fee is below what it takes, or replaces another with
+│   │   ├── AlreadyKnown        it has these bytes already
+│   │   ├── NonceTooLow         the nonce was used by a transaction that landed
+│   │   └── NonceTooHigh        a transaction before this one is missing
+│   ├── NodeBehind              the node is far behind another one of the same chain
+│   ├── FeeAboveCap             the chain asks for more than --max-fee
 │   ├── WrongChain              the node is of another chain than the one asked for
 │   ├── NoContract              no ledger at the address
 │   ├── Reverted                the contract refused, with its decoded error
@@ -57,6 +64,38 @@ class NodeTimeout(ChainError):
 
 class NodeRefused(ChainError):
     """The node answered with an error of its own."""
+
+
+class RateLimited(NodeRefused):
+    """The node asks for fewer requests; `retry_after` is for how many seconds, None where it does not say."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **details: Any) -> None:
+        super().__init__(message, retry_after=retry_after, **details)
+        self.retry_after = retry_after
+
+
+class FeeTooLow(NodeRefused):
+    """The fee is below what the node takes, or below what replaces a transaction that waits."""
+
+
+class AlreadyKnown(NodeRefused):
+    """The node has these bytes already: nothing is wrong."""
+
+
+class NonceTooLow(NodeRefused):
+    """The nonce was used by a transaction that landed: these bytes, or others."""
+
+
+class NonceTooHigh(NodeRefused):
+    """The node misses a transaction of the account before this one."""
+
+
+class NodeBehind(ChainError):
+    """The node is far behind another one of the same chain."""
+
+
+class FeeAboveCap(ChainError):
+    """The chain asks for a higher fee than the caller allows."""
 
 
 class WrongChain(ChainError):

@@ -4,16 +4,8 @@ One SQLite file a platform and ledger, written with `synchronous=FULL`: a batch 
 groups, its manifest and, once signed, its bytes there before a node hears of it. So a report that
 is killed anywhere is taken up where it stopped, with the same bytes.
 
-A batch goes through these states; what else the chain does to it is written down as a note:
-
-    planned ──► signed ──► sent ──► settled   the way of all batches; sent ones may have landed
-       ▲          │         │▲         │
-       └──────────┴─────────┘└─────────┘      left: its transaction can no longer land, sign anew;
-                                              right: a reorg took it back, the same bytes again
-    planned ──► sent                          a transaction given up before had landed after all
-    planned ──► void                          it can never land; its units are counted again
-
-A number is given once; only a void batch gives its number back.
+TRANSITIONS is every change of state that there is; docs/reporting.md draws it. A number is given
+once; only a void batch gives its number back.
 """
 
 from __future__ import annotations
@@ -35,18 +27,8 @@ from royalty.usage import Kind, Line, lines_of, unpack_usage
 FILE = "journal.sqlite"
 LOCK_FILE = "journal.lock"
 LOCK_SECONDS = 10.0
-SCHEMA = 1
+SCHEMA = 2
 CRASH_VARIABLE = "ROYALTY_CRASH_AT"
-CRASH_POINTS = (
-    "after-store",
-    "after-journal",
-    "after-sign",
-    "before-send",
-    "after-send",
-    "after-receipt",
-    "before-settle",
-    "after-settle",
-)
 
 
 class State(StrEnum):
@@ -56,17 +38,83 @@ class State(StrEnum):
     SIGNED = "signed"
     SENT = "sent"
     SETTLED = "settled"
+    ADOPTED = "adopted"
     VOID = "void"
 
 
-TRANSITIONS: dict[State, frozenset[State]] = {
-    State.PLANNED: frozenset({State.SIGNED, State.SENT, State.VOID}),
-    State.SIGNED: frozenset({State.SENT, State.PLANNED}),
-    State.SENT: frozenset({State.SENT, State.PLANNED, State.SETTLED}),
-    State.SETTLED: frozenset({State.SENT}),
-    State.VOID: frozenset(),
-}
+class Event(StrEnum):
+    """What happens to a batch."""
+
+    PLAN = "plan"
+    SIGN = "sign"
+    RAISE = "raise"
+    SEND = "send"
+    LAND = "land"
+    UNLAND = "unland"
+    SETTLE = "settle"
+    REOPEN = "reopen"
+    UNSIGN = "unsign"
+    VOID = "void"
+    ADOPT = "adopt"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of state: from where (None: the batch is new), to where, and why."""
+
+    event: Event
+    before: State | None
+    after: State
+    why: str
+
+
+TRANSITIONS = (
+    Transition(Event.PLAN, None, State.PLANNED, "counted, numbered and written down"),
+    Transition(Event.SIGN, State.PLANNED, State.SIGNED, "its bytes are written down"),
+    Transition(Event.SEND, State.SIGNED, State.SENT, "a node took its bytes"),
+    Transition(Event.SEND, State.SENT, State.SENT, "a node took the same bytes again"),
+    Transition(Event.RAISE, State.SIGNED, State.SIGNED, "stuck: a higher fee, the same nonce"),
+    Transition(Event.RAISE, State.SENT, State.SENT, "stuck: a higher fee, the same nonce"),
+    Transition(Event.LAND, State.PLANNED, State.SENT, "bytes given up had landed after all"),
+    Transition(Event.LAND, State.SIGNED, State.SENT, "it is in a block"),
+    Transition(Event.LAND, State.SENT, State.SENT, "it is in a block, or in another one"),
+    Transition(Event.LAND, State.ADOPTED, State.ADOPTED, "it is in another block"),
+    Transition(Event.UNLAND, State.SENT, State.SENT, "a reorg took its block"),
+    Transition(Event.SETTLE, State.SENT, State.SETTLED, "its block is deep enough"),
+    Transition(Event.REOPEN, State.SETTLED, State.SENT, "a reorg took its block all the same"),
+    Transition(Event.UNSIGN, State.SIGNED, State.PLANNED, "its bytes cannot land any more"),
+    Transition(
+        Event.UNSIGN, State.SENT, State.PLANNED, "its bytes failed, or cannot land any more"
+    ),
+    Transition(Event.VOID, State.PLANNED, State.VOID, "refused for good, or a foreign one adopted"),
+    Transition(Event.VOID, State.SIGNED, State.VOID, "a foreign batch was adopted"),
+    Transition(Event.VOID, State.SENT, State.VOID, "a foreign batch was adopted"),
+    Transition(Event.VOID, State.SETTLED, State.VOID, "a foreign batch was adopted"),
+    Transition(Event.ADOPT, None, State.ADOPTED, "a foreign batch, taken from the chain"),
+    Transition(Event.ADOPT, State.VOID, State.SENT, "a batch given up stands on chain after all"),
+    Transition(Event.DROP, State.ADOPTED, State.VOID, "a reorg took the foreign batch"),
+)
+"""Every change of state; what a report does not do itself, the chain does."""
+_ALLOWED = {(one.event, one.before): one.after for one in TRANSITIONS}
 PENDING = (State.PLANNED, State.SIGNED, State.SENT)
+IN_USE = (*PENDING, State.SETTLED, State.ADOPTED)
+
+STORE_POINTS = ("before-store", "in-store", "after-store")
+SENDER_POINTS = ("before-send",)
+CRASH_POINTS = (
+    *STORE_POINTS,
+    *(f"{when}-{event}" for event in Event for when in ("in", "after")),
+    *SENDER_POINTS,
+)
+"""Where tests kill a report: `in-` with a change written and not committed, `after-` with it there."""
+PLAIN_EVENTS = (Event.PLAN, Event.SIGN, Event.SEND, Event.LAND, Event.SETTLE)
+PLAIN_POINTS = (
+    *STORE_POINTS,
+    *(f"{when}-{event}" for event in PLAIN_EVENTS for when in ("in", "after")),
+    *SENDER_POINTS,
+)
+"""Those that a report passes where nothing goes wrong."""
 
 
 class AttemptState(StrEnum):
@@ -89,6 +137,20 @@ class Plan:
     manifest: bytes
     policy: str
     resend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A batch as the chain has it, which this journal did not send."""
+
+    number: int
+    day: int
+    usage: bytes
+    total_nano: int
+    evidence: bytes
+    transaction: str
+    block: int
+    block_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +193,16 @@ Reported = dict[tuple[int, int, Kind, int], int]
 """Units by (catalogue, version, kind, index)."""
 
 
-_SCHEMA = """
-CREATE TABLE ledger (chain_id INTEGER, genesis TEXT, contract TEXT, platform TEXT);
+_BATCHES = """
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     number INTEGER NOT NULL CHECK (number > 0),
     day INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('planned', 'signed', 'sent', 'settled', 'void')),
+    state TEXT NOT NULL
+        CHECK (state IN ('planned', 'signed', 'sent', 'settled', 'adopted', 'void')),
     usage BLOB NOT NULL,
     total_nano TEXT NOT NULL,
-    evidence BLOB NOT NULL UNIQUE,
+    evidence BLOB NOT NULL,
     manifest BLOB NOT NULL,
     policy TEXT NOT NULL,
     resend TEXT NOT NULL,
@@ -151,6 +213,11 @@ CREATE TABLE batches (
 );
 CREATE UNIQUE INDEX one_batch_a_number ON batches (number) WHERE state != 'void';
 CREATE INDEX batches_of_a_day ON batches (day);
+CREATE INDEX batches_by_evidence ON batches (evidence);
+"""
+_SCHEMA = f"""
+CREATE TABLE ledger (chain_id INTEGER, genesis TEXT, contract TEXT, platform TEXT);
+{_BATCHES}
 CREATE TABLE attempts (
     hash TEXT PRIMARY KEY,
     batch INTEGER NOT NULL REFERENCES batches (id),
@@ -167,6 +234,12 @@ _COLUMNS = (
     "id, number, day, state, usage, total_nano, evidence, manifest, policy, resend,"
     " tx_hash, block, block_hash, note"
 )
+_UPGRADES = {
+    1: "DROP INDEX one_batch_a_number; DROP INDEX batches_of_a_day;"
+    f" ALTER TABLE batches RENAME TO old; {_BATCHES}"
+    f" INSERT INTO batches ({_COLUMNS}) SELECT {_COLUMNS} FROM old; DROP TABLE old;"
+}
+"""SQL that brings a journal of a version to the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +260,7 @@ class Journal:
 
     def batches(self, *states: State) -> list[Batch]:
         """Return the batches in these states (all but void where none is named), by number."""
-        wanted = states or (*PENDING, State.SETTLED)
+        wanted = states or IN_USE
         marks = ", ".join("?" * len(wanted))
         return self._select(f"state IN ({marks}) ORDER BY number, id", wanted)
 
@@ -204,10 +277,19 @@ class Journal:
         row = self._db.execute("SELECT max(number) FROM batches WHERE state != 'void'").fetchone()
         return int(row[0] or 0)
 
-    def last_settled(self, below: int | None = None) -> Batch | None:
-        """Return the settled batch of the highest number (under `below`), if there is one."""
+    def newest_final(self, below: int | None = None) -> Batch | None:
+        """Return the settled or adopted batch of the highest number (under `below`), if there is one."""
         found = self._select(
-            "state = 'settled' AND number < ? ORDER BY number DESC LIMIT 1", (below or 2**62,)
+            "state IN ('settled', 'adopted') AND number < ? ORDER BY number DESC LIMIT 1",
+            (below or 2**62,),
+        )
+        return found[0] if found else None
+
+    def given_up(self, number: int, evidence: bytes) -> Batch | None:
+        """Return the void batch of a number and an evidence: its bytes may land after all."""
+        found = self._select(
+            "state = 'void' AND number = ? AND evidence = ? ORDER BY id DESC LIMIT 1",
+            (number, evidence),
         )
         return found[0] if found else None
 
@@ -221,10 +303,13 @@ class Journal:
         return units
 
     def rules(self, day: int) -> tuple[str, str] | None:
-        """Return (policy digest, resend) that a day was first reported with, None if it was not."""
+        """Return (policy digest, resend) that a day was first reported with, None if it was not.
+
+        Of an adopted batch only its units are known.
+        """
         row = self._db.execute(
-            "SELECT policy, resend FROM batches WHERE state != 'void' AND day = ?"
-            " ORDER BY id LIMIT 1",
+            "SELECT policy, resend FROM batches"
+            " WHERE state != 'void' AND policy != '' AND day = ? ORDER BY id LIMIT 1",
             (day,),
         ).fetchone()
         return (str(row[0]), str(row[1])) if row else None
@@ -232,7 +317,9 @@ class Journal:
     def manifests(self, day: int) -> list[bytes]:
         """Return the manifests of a day's batches that are reported or on their way, in order."""
         rows = self._db.execute(
-            "SELECT manifest FROM batches WHERE state != 'void' AND day = ? ORDER BY id", (day,)
+            "SELECT manifest FROM batches WHERE state NOT IN ('void', 'adopted') AND day = ?"
+            " ORDER BY id",
+            (day,),
         )
         return [bytes(row[0]) for row in rows]
 
@@ -246,6 +333,16 @@ class Journal:
             (batch.id, *wanted),
         )
         return [Attempt(row[0], row[1], row[2], row[3], AttemptState(row[4])) for row in rows]
+
+    def highest_nonce(self, sender: str) -> int:
+        """Return the highest nonce of a sender's that a pending batch may still land with, or -1."""
+        row = self._db.execute(
+            "SELECT max(nonce) FROM attempts JOIN batches ON batches.id = attempts.batch"
+            " WHERE attempts.state = 'live' AND sender = ?"
+            " AND batches.state IN ('planned', 'signed', 'sent')",
+            (sender,),
+        ).fetchone()
+        return -1 if row[0] is None else int(row[0])
 
     def documents(self, digests: Iterable[str]) -> list[Document]:
         """Return the documents of these digests, those that the journal has."""
@@ -263,7 +360,7 @@ class Journal:
 
         Raises JournalStopped where a number is taken.
         """
-        with self._transaction():
+        with self._change(Event.PLAN):
             self._db.executemany(
                 "INSERT OR IGNORE INTO documents (digest, kind, suffix, content)"
                 " VALUES (?, ?, ?, ?)",
@@ -274,82 +371,141 @@ class Journal:
 
     def sign(self, batch: Batch, attempt: Attempt) -> Batch:
         """Write a batch's signed bytes; from now on these bytes are what is sent. Returns it."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO attempts (hash, batch, nonce, sender, raw, state)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    attempt.hash,
-                    batch.id,
-                    attempt.nonce,
-                    attempt.sender,
-                    attempt.raw,
-                    attempt.state.value,
-                ),
-            )
-            self._move(batch, State.SIGNED, "tx_hash = ?", (attempt.hash,))
+        with self._change(Event.SIGN):
+            self._add(batch, attempt)
+            self._move(Event.SIGN, batch, tx_hash=attempt.hash)
+        return self.batch(batch.id)
+
+    def raise_fee(self, batch: Batch, attempt: Attempt) -> Batch:
+        """Write other bytes of the same nonce at a higher fee; the earlier ones may land too."""
+        with self._change(Event.RAISE):
+            self._add(batch, attempt)
+            self._move(Event.RAISE, batch, tx_hash=attempt.hash)
         return self.batch(batch.id)
 
     def sent(self, batch: Batch) -> Batch:
         """Write that a node has taken a batch's bytes. Returns it."""
-        with self._transaction():
-            self._move(batch, State.SENT)
+        with self._change(Event.SEND):
+            self._move(Event.SEND, batch)
         return self.batch(batch.id)
 
     def mined(self, batch: Batch, transaction: str, block: int, block_hash: str) -> Batch:
         """Write where a batch landed, not deep enough yet to be settled. Returns it."""
-        with self._transaction():
-            self._move(
-                batch,
-                State.SENT,
-                "tx_hash = ?, block = ?, block_hash = ?",
-                (transaction, block, block_hash),
-            )
+        with self._change(Event.LAND):
+            self._move(Event.LAND, batch, tx_hash=transaction, block=block, block_hash=block_hash)
         return self.batch(batch.id)
 
     def settle(self, batch: Batch, transaction: str, block: int, block_hash: str) -> Batch:
         """Write that a batch landed at the confirmation depth. Returns it."""
-        with self._transaction():
+        with self._change(Event.SETTLE):
             self._move(
+                Event.SETTLE,
                 batch,
-                State.SETTLED,
-                "tx_hash = ?, block = ?, block_hash = ?, note = ''",
-                (transaction, block, block_hash),
+                tx_hash=transaction,
+                block=block,
+                block_hash=block_hash,
+                note="",
             )
         return self.batch(batch.id)
 
     def reopen(self, batch: Batch, note: str) -> Batch:
         """Write that a reorg took a settled batch back; its bytes are sent again. Returns it."""
-        with self._transaction():
-            self._move(batch, State.SENT, "block = NULL, block_hash = NULL, note = ?", (note,))
+        with self._change(Event.REOPEN):
+            self._move(Event.REOPEN, batch, block=None, block_hash=None, note=note)
         return self.batch(batch.id)
 
     def unmined(self, batch: Batch, note: str) -> Batch:
         """Write that a sent batch is in no block any more. Returns it."""
-        with self._transaction():
-            self._move(batch, State.SENT, "block = NULL, block_hash = NULL, note = ?", (note,))
+        with self._change(Event.UNLAND):
+            self._move(Event.UNLAND, batch, block=None, block_hash=None, note=note)
         return self.batch(batch.id)
 
     def unsign(self, batch: Batch, fate: AttemptState, note: str) -> Batch:
         """Write that no transaction of a batch can land any more: it is signed anew. Returns it."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE attempts SET state = ? WHERE batch = ? AND state = 'live'",
-                (fate.value, batch.id),
-            )
-            self._move(
-                batch,
-                State.PLANNED,
-                "tx_hash = NULL, block = NULL, block_hash = NULL, note = ?",
-                (note,),
-            )
+        with self._change(Event.UNSIGN):
+            self._end_attempts(batch, fate)
+            self._move(Event.UNSIGN, batch, tx_hash=None, block=None, block_hash=None, note=note)
         return self.batch(batch.id)
 
     def void(self, batches: Iterable[Batch], note: str) -> None:
         """Give up planned batches that can never land; their units are counted again."""
-        with self._transaction():
+        with self._change(Event.VOID):
             for batch in batches:
-                self._move(batch, State.VOID, "note = ?", (note,))
+                self._void(batch, note)
+
+    def adopt(self, foreign: Foreign, instead_of: Iterable[Batch], note: str) -> Batch:
+        """Take a batch of the chain into the account `instead_of` journalled ones, which are void.
+
+        Returns it: adopted, or sent where it is one that this journal itself had given up.
+        """
+        own = self.given_up(foreign.number, foreign.evidence)
+        with self._change(Event.ADOPT):
+            for batch in instead_of:
+                self._void(batch, note)
+            batch_id = own.id if own else self._insert_foreign(foreign, note)
+            if own:
+                self._move(
+                    Event.ADOPT,
+                    own,
+                    tx_hash=foreign.transaction,
+                    block=foreign.block,
+                    block_hash=foreign.block_hash,
+                    note="it was given up and landed after all",
+                )
+        return self.batch(batch_id)
+
+    def drop(self, batch: Batch, after: Iterable[Batch], note: str) -> None:
+        """Give up an adopted batch that a reorg took, with what the journal has `after` it."""
+        with self._change(Event.DROP):
+            self._move(Event.DROP, batch, note=note)
+            for later in after:
+                if later.state is State.ADOPTED:
+                    self._move(Event.DROP, later, note=note)
+                else:
+                    self._void(later, note)
+
+    def _void(self, batch: Batch, note: str) -> None:
+        self._end_attempts(batch, AttemptState.LOST)
+        self._move(Event.VOID, batch, block=None, block_hash=None, note=note)
+
+    def _add(self, batch: Batch, attempt: Attempt) -> None:
+        self._db.execute(
+            "INSERT INTO attempts (hash, batch, nonce, sender, raw, state)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                attempt.hash,
+                batch.id,
+                attempt.nonce,
+                attempt.sender,
+                attempt.raw,
+                attempt.state.value,
+            ),
+        )
+
+    def _end_attempts(self, batch: Batch, fate: AttemptState) -> None:
+        self._db.execute(
+            "UPDATE attempts SET state = ? WHERE batch = ? AND state = 'live'",
+            (fate.value, batch.id),
+        )
+
+    def _insert_foreign(self, foreign: Foreign, note: str) -> int:
+        cursor = self._db.execute(
+            "INSERT INTO batches (number, day, state, usage, total_nano, evidence, manifest,"
+            " policy, resend, tx_hash, block, block_hash, note)"
+            " VALUES (?, ?, 'adopted', ?, ?, ?, x'', '', '', ?, ?, ?, ?)",
+            (
+                foreign.number,
+                foreign.day,
+                foreign.usage,
+                str(foreign.total_nano),
+                foreign.evidence,
+                foreign.transaction,
+                foreign.block,
+                foreign.block_hash,
+                note,
+            ),
+        )
+        return int(cursor.lastrowid or 0)
 
     def _select(self, where: str, values: Sequence[object]) -> list[Batch]:
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM batches WHERE {where}", tuple(values))
@@ -381,29 +537,35 @@ class Journal:
             ) from None
         return int(cursor.lastrowid or 0)
 
-    def _move(
-        self, batch: Batch, state: State, more: str = "", values: Sequence[object] = ()
-    ) -> None:
+    def _move(self, event: Event, batch: Batch, **values: object) -> None:
         """Change a batch's state where the table allows it and it stands as it was read."""
-        if state not in TRANSITIONS[batch.state]:
-            raise ValueError(f"batch {batch.number} cannot go from {batch.state} to {state}")
-        sets = "state = ?" + (f", {more}" if more else "")
+        if (event, batch.state) not in _ALLOWED:
+            raise ValueError(f"batch {batch.number} is {batch.state}: it cannot {event}")
+        sets = "".join(f", {column} = ?" for column in values)
         changed = self._db.execute(
-            f"UPDATE batches SET {sets} WHERE id = ? AND state = ?",
-            (state.value, *values, batch.id, batch.state.value),
+            f"UPDATE batches SET state = ?{sets} WHERE id = ? AND state = ?",
+            (
+                _ALLOWED[event, batch.state].value,
+                *values.values(),
+                batch.id,
+                batch.state.value,
+            ),
         )
         if changed.rowcount != 1:
             raise ValueError(f"batch {batch.number} is not {batch.state} any more")
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _change(self, event: Event) -> Iterator[None]:
+        """One change of state: whole or not at all, with a crash point on both sides of its commit."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
+        crash_at(f"in-{event}")
         self._db.execute("COMMIT")
+        crash_at(f"after-{event}")
 
 
 @contextmanager
@@ -419,8 +581,8 @@ def opened(folder: Path, owner: Owner, *, wait_seconds: float = LOCK_SECONDS) ->
         with closing(connection):
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
             _prepare(connection, owner, folder / FILE)
+            connection.execute("PRAGMA foreign_keys = ON")
             yield Journal(connection)
 
 
@@ -473,10 +635,19 @@ def locked(path: Path, wait_seconds: float = LOCK_SECONDS) -> Iterator[None]:
         os.close(descriptor)
 
 
+_passed: dict[str, int] = {}
+
+
 def crash_at(point: str) -> None:
-    """Kill this process where ROYALTY_CRASH_AT names the point: for tests of what a kill leaves."""
-    if os.environ.get(CRASH_VARIABLE) == point:
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Kill this process where ROYALTY_CRASH_AT names the point: for tests of what a kill leaves.
+
+    `after-send:2` is the second time that the point is passed.
+    """
+    wanted, _, times = os.environ.get(CRASH_VARIABLE, "").partition(":")
+    if wanted == point:
+        _passed[point] = _passed.get(point, 0) + 1
+        if _passed[point] >= int(times or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _prepare(connection: sqlite3.Connection, owner: Owner, path: Path) -> None:
@@ -487,10 +658,16 @@ def _prepare(connection: sqlite3.Connection, owner: Owner, path: Path) -> None:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA};")
         connection.execute("INSERT INTO ledger VALUES (?, ?, ?, ?)", mine)
         connection.execute("COMMIT")
-    elif version != SCHEMA:
+        return
+    if not 0 < version <= SCHEMA:
         raise InputError(f"the journal {path} is of another version of this program ({version})")
-    elif connection.execute("SELECT * FROM ledger").fetchone() != mine:
+    if connection.execute("SELECT * FROM ledger").fetchone() != mine:
         raise InputError(f"the journal {path} belongs to another platform, ledger or chain")
+    for step in range(version, SCHEMA):
+        connection.execute("PRAGMA legacy_alter_table = ON")  # other tables keep naming `batches`
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_UPGRADES[step]} PRAGMA user_version = {step + 1}; COMMIT;"
+        )
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -42,12 +43,14 @@ from royalty.questions import (
     require_over,
 )
 from royalty.recount import Counted, counted
+from royalty.settings import MAX_DEADLINE_SECONDS, MAX_WINDOW, WINDOW, parse_gwei
 from royalty.store import UsageStore
 from royalty.terms import Item, amount_nano, difference, held_rows, units_of
 from royalty.usage import Kind, Line
 from royalty.worksmap import WorksMap
 
 if TYPE_CHECKING:
+    from royalty.chain.events import Event
     from royalty.chain.ledger import Call
     from royalty.client import Royalty
     from royalty.delivery import Link
@@ -306,6 +309,9 @@ def report(
     partial: bool = False,
     evidence: str | Path | None = None,
     confirmations: int | None = None,
+    window: int | None = None,
+    max_fee: str | int | None = None,
+    deadline: float | None = None,
     into: Report | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
@@ -314,8 +320,10 @@ def report(
 
     Sends the difference to what was reported for these days before, so the same log again sends
     nothing. `evidence` is a folder for manifests and what they name; `confirmations` how many blocks
-    must stand on a batch before it is settled; `into` is filled on the way, so that it says what was
-    done when an error ends it. Other arguments as in `check`.
+    must stand on a batch before it is settled; `window` how many may be under way at once; `max_fee` the
+    most gwei that a gas may cost; `deadline` for how many seconds a node may fail, or nothing move;
+    `into` is filled on the way, so that it says what was done when an error ends it. Other arguments as
+    in `check`.
 
     Raises InputError for what is given, FundsTooLow or LimitTooLow before anything is sent, ChainErrors
     for what happens on the way (`into.pending` then shows what the next report takes up),
@@ -336,14 +344,79 @@ def report(
     if not partial:
         require_over(session, question.period)
     folder = None if evidence is None else _new_folder(evidence)
-    depth = session.confirmations if confirmations is None else confirmations
     made = into if into is not None else Report()
-    job = _Job(session, question, depth, made, folder, progress, say or (lambda _: None))
-    if session.dry_run:
-        _preview(job)
-    else:
-        _send(job)
+    way = Way.of(session, confirmations, window, max_fee, deadline)
+    job = _Job(session, question, way, made, folder, progress, say or (lambda _: None))
+    with way.patiently(session):
+        if session.dry_run:
+            _preview(job)
+        else:
+            _send(job)
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How batches go to the chain: depth, batches under way, most wei a gas, seconds of patience."""
+
+    depth: int
+    window: int
+    max_fee: int | None
+    deadline: float
+
+    @classmethod
+    def of(
+        cls,
+        session: Royalty,
+        confirmations: int | None = None,
+        window: int | None = None,
+        max_fee: str | int | None = None,
+        deadline: float | None = None,
+    ) -> Way:
+        """Return what was asked for, else the settings', else the defaults; InputError."""
+        chosen = session.settings
+        window = window or chosen.window or WINDOW
+        fee = chosen.max_fee if max_fee is None else max_fee
+        if deadline is None:
+            deadline = delivery.WAIT_SECONDS if chosen.deadline is None else chosen.deadline
+        if not 1 <= window <= MAX_WINDOW:
+            raise InputError(f"--window {window} is not from 1 to {MAX_WINDOW}")
+        if not 0 < deadline <= MAX_DEADLINE_SECONDS:
+            raise InputError(
+                f"--deadline {deadline} is not from 1 to {MAX_DEADLINE_SECONDS} seconds"
+            )
+        depth = session.confirmations if confirmations is None else confirmations
+        return cls(depth, window, None if fee is None else parse_gwei(fee), deadline)
+
+    @contextmanager
+    def patiently(self, session: Royalty) -> Iterator[None]:
+        """Let the node's faults be sat out up to the deadline, as long as this lasts."""
+        node = session.node
+        before, node.patience = node.patience, float(self.deadline)
+        try:
+            yield
+        finally:
+            node.patience = before
+
+    def link(
+        self,
+        session: Royalty,
+        say: Say = lambda _: None,
+        settled: Callable[[Batch], None] = lambda _: None,
+    ) -> Link:
+        """Return the way to the chain for a session's platform and account."""
+        return delivery.Link(
+            session.node,
+            session.ledger,
+            session.platform,
+            session.account,
+            self.depth,
+            self.window,
+            self.max_fee,
+            self.deadline,
+            say,
+            settled,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +425,7 @@ class _Job:
 
     session: Royalty
     question: Question
-    depth: int
+    way: Way
     report: Report
     folder: Path | None
     progress: Progress | None
@@ -365,16 +438,12 @@ class _Job:
 
     def link(self) -> Link:
         """Return the way to the chain, which notes in the report what settles."""
-        session = self.session
-        return delivery.Link(
-            session.node,
-            session.ledger,
-            session.platform,
-            session.account,
-            self.depth,
-            say=self.say,
-            settled=lambda batch: self.report.batches.append(Sent.of(batch)),
-        )
+        return self.way.link(self.session, self.say, self._note_settled)
+
+    def _note_settled(self, batch: Batch) -> None:
+        """List a batch as sent, once: one that a reorg took settles twice."""
+        others = [one for one in self.report.batches if one.batch != batch.number]
+        self.report.batches[:] = [*others, Sent.of(batch)]
 
     def works_map(self) -> WorksMap:
         """Return the map that counts: the one given, over those of earlier reports."""
@@ -399,7 +468,7 @@ def _send(job: _Job) -> None:
 def _plan(job: _Job, link: Link, journal: Journal) -> bool:
     """Count, keep the rows and write the batches down; return whether there is any."""
     _require_store(job, journal)
-    accepted = Accepted.read(job.session, _deep_block(job.session, job.depth))
+    accepted = Accepted.read(job.session, _deep_block(job.session, job.way.depth))
     works_map = job.works_map()
     matcher = accepted.matcher(job.session, works_map)
     with counted(job.question, matcher, job.store, progress=job.progress) as (staged, found):
@@ -410,6 +479,7 @@ def _plan(job: _Job, link: Link, journal: Journal) -> bool:
         _approve(job, link, parts, number)
         if parts:
             link.account.unlock()
+        crash_at("before-store")
         staged.commit()
         job.store.keep_map(works_map)
         crash_at("after-store")
@@ -420,7 +490,6 @@ def _plan(job: _Job, link: Link, journal: Journal) -> bool:
         for (draft, _), manifest in zip(parts, manifests, strict=True)
     ]
     journal.plan(plans, documents.values())
-    crash_at("after-journal")
     return bool(plans)
 
 
@@ -436,7 +505,7 @@ def _preview(job: _Job) -> None:
         _require_rules(journal, job.question)
         _require_store(job, journal)
         made.pending = [Sent.of(batch) for batch in journal.pending()]
-        accepted = Accepted.read(session, _deep_block(session, job.depth))
+        accepted = Accepted.read(session, _deep_block(session, job.way.depth))
         matcher = accepted.matcher(session, job.works_map())
         with counted(
             job.question, matcher, job.store, area=Path(area, STORE), progress=job.progress
@@ -769,12 +838,38 @@ def _sent(
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A batch on chain that the journal has not, or has with other evidence."""
+
+    batch: int
+    day: int
+    sender: str
+    evidence: str
+    transaction: str
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON row."""
+        return {
+            "batch": self.batch,
+            "day": format_day(self.day),
+            "sender": self.sender,
+            "evidence": self.evidence,
+            "transaction": self.transaction,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """A platform's journal beside the chain; `on_chain` is how many batches the ledger has."""
+    """A platform's journal beside the chain; `on_chain` is how many batches the ledger has.
+
+    `foreign` are those on chain that did not come from this journal, from the lowest that it has not
+    settled: `adopt` takes them into the account.
+    """
 
     platform: str
     on_chain: int
     batches: tuple[Batch, ...]
+    foreign: tuple[Taken, ...] = ()
 
     @property
     def pending(self) -> tuple[Batch, ...]:
@@ -784,9 +879,10 @@ class Status:
     @property
     def in_step(self) -> bool:
         """Whether every batch on chain stands in the journal, and every settled one on chain."""
-        settled = [batch.number for batch in self.batches if batch.state is State.SETTLED]
+        final = (State.SETTLED, State.ADOPTED)
+        settled = [batch.number for batch in self.batches if batch.state in final]
         known = max((batch.number for batch in self.batches), default=0)
-        return max(settled, default=0) <= self.on_chain <= known
+        return max(settled, default=0) <= self.on_chain <= known and not self.foreign
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; amounts are ints of nano-tokens."""
@@ -795,6 +891,7 @@ class Status:
             "next_batch": self.on_chain + 1,
             "in_step": self.in_step,
             "pending": [self._row(batch) for batch in self.pending],
+            "foreign": [taken.document() for taken in self.foreign],
             "batches": [self._row(batch) for batch in self.batches],
         }
 
@@ -808,9 +905,55 @@ class Status:
 
 def status(session: Royalty) -> Status:
     """Return a platform's journal beside what the ledger has of it; reads only."""
-    with journals.read(session.platform_dir()) as journal:
-        batches = tuple(journal.batches()) if journal else ()
-    return Status(session.platform, session.ledger.platform(session.platform).batches, batches)
+    with journals.read(session.platform_dir()) as existing:
+        journal = existing or journals.empty()
+        batches = tuple(journal.batches())
+        link = Way.of(session).link(session)
+        foreign = tuple(_taken(event) for event in delivery.foreign_batches(link, journal))
+    return Status(session.platform, link.landed(), batches, foreign)
+
+
+def _taken(event: Event) -> Taken:
+    args = event.args
+    return Taken(
+        int(args["batch"]),
+        int(args["day"]),
+        str(args["sender"]),
+        hex_of(args["evidence"]),
+        event.transaction,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """A foreign batch taken into the account, and the numbers of the batches that became void for it."""
+
+    batch: Sent
+    voided: tuple[int, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; amounts are ints of nano-tokens."""
+        return self.batch.document() | {"voided": list(self.voided)}
+
+
+def adopt(session: Royalty, number: int, *, confirmations: int | None = None) -> Adoption:
+    """Take a batch of the chain that another machine reported into this journal's account.
+
+    What the journal had under its number, and later batches that have not landed, become void: the
+    next `report` counts their units again, less what the adopted batch has. Sends nothing.
+
+    Raises InputError where the chain has no such batch or it is not foreign, ChainError where it is not
+    at the confirmation depth yet.
+
+    >>> royalty.usage.adopt(7).voided  # doctest: +SKIP
+    """
+    way = Way.of(session, confirmations)
+    with (
+        way.patiently(session),
+        journals.opened(session.platform_dir(), _owner(session)) as journal,
+    ):
+        adopted, void = delivery.adopt(way.link(session), journal, number)
+    return Adoption(Sent.of(adopted), tuple(batch.number for batch in void))
 
 
 class Usage:
@@ -870,6 +1013,9 @@ class Usage:
         partial: bool = False,
         evidence: str | Path | None = None,
         confirmations: int | None = None,
+        window: int | None = None,
+        max_fee: str | int | None = None,
+        deadline: float | None = None,
         into: Report | None = None,
         say: Say | None = None,
     ) -> Report:
@@ -890,6 +1036,9 @@ class Usage:
             partial=partial,
             evidence=evidence,
             confirmations=confirmations,
+            window=window,
+            max_fee=max_fee,
+            deadline=deadline,
             into=into,
             say=say,
         )
@@ -900,3 +1049,10 @@ class Usage:
         >>> royalty.usage.status().pending  # doctest: +SKIP
         """
         return status(self._session)
+
+    def adopt(self, number: int, *, confirmations: int | None = None) -> Adoption:
+        """Take a foreign batch of the chain into the account; see `royalty.reports.adopt`.
+
+        >>> royalty.usage.adopt(7).voided  # doctest: +SKIP
+        """
+        return adopt(self._session, number, confirmations=confirmations)

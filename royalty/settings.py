@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,70 @@ LOCAL_CHAIN_ID = 31337
 STATE = ".royalty"
 FILE = "royalty.toml"
 
-_TOP = {"network": str, "account": str, "contract": str, "rpc": str, "anvil": str, "networks": dict}
-_NETWORK = {"rpc": str, "chain_id": int, "contract": str, "confirmations": int}
+_TOP = {
+    "network": str,
+    "account": str,
+    "contract": str,
+    "rpc": (str, list),
+    "anvil": str,
+    "networks": dict,
+    "max_fee": (str, int),
+    "window": int,
+    "deadline": int,
+}
+_NETWORK = {
+    "rpc": (str, list),
+    "chain_id": int,
+    "contract": str,
+    "confirmations": int,
+    "max_fee": (str, int),
+    "window": int,
+    "deadline": int,
+}
+
+CONFIRMATIONS = {
+    1: 12,  # Ethereum
+    10: 20,  # Optimism
+    56: 15,  # BNB
+    100: 12,  # Gnosis
+    137: 64,  # Polygon
+    8453: 20,  # Base
+    42161: 20,  # Arbitrum
+    43114: 2,  # Avalanche
+    LOCAL_CHAIN_ID: 0,
+    84532: 10,  # Base Sepolia
+    11155111: 12,  # Sepolia
+}
+"""How many blocks settle a batch, by chain id, where nobody says; docs/decisions/0070-delivery.md."""
+OTHER_CONFIRMATIONS = 12
+WINDOW = 1
+MAX_WINDOW = 16
+DEADLINE_SECONDS = 600
+MAX_DEADLINE_SECONDS = 86_400
+GWEI = 10**9
+
+
+def default_confirmations(chain_id: int) -> int:
+    """Return how many blocks settle a batch on a chain where nobody says."""
+    return CONFIRMATIONS.get(chain_id, OTHER_CONFIRMATIONS)
+
+
+def parse_gwei(text: str | int) -> int:
+    """Return the wei of a fee in gwei, a decimal of up to nine places; InputError, zero included."""
+    match = re.fullmatch(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?", str(text))
+    wei = int(match[1]) * GWEI + int((match[2] or "").ljust(9, "0")) if match else 0
+    if wei == 0:
+        raise InputError(
+            f"the fee '{str(text)[:40]}' is not a number of gwei above 0; write for example 50 or 0.05"
+        )
+    return wei
+
+
+def split_addresses(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return RPC addresses out of one text with commas, or several; each once, in order."""
+    texts = [given] if isinstance(given, str) else list(given or ())
+    words = (word.strip() for text in texts for word in text.split(","))
+    return tuple(dict.fromkeys(word for word in words if word))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +96,10 @@ class LocalChain:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was asked for, resolved; None where nothing says."""
+    """What was asked for, resolved; None where nothing says.
+
+    `spares` are further RPC addresses of the same chain, `max_fee` is in gwei, `deadline` in seconds.
+    """
 
     network: str
     rpc: str | None
@@ -45,13 +111,17 @@ class Settings:
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
     local_chain: LocalChain | None = None
+    spares: tuple[str, ...] = ()
+    max_fee: str | int | None = None
+    window: int | None = None
+    deadline: int | None = None
 
     @classmethod
     def load(
         cls,
         *,
         network: str | None = None,
-        rpc: str | None = None,
+        rpc: str | Sequence[str] | None = None,
         account: str | None = None,
         contract: str | None = None,
         anvil: str | None = None,
@@ -73,7 +143,13 @@ class Settings:
         chosen = first(network, "network")
         table = network_table(chosen or LOCAL, toml, path)
         local = read_local_chain(here / STATE) if (chosen or LOCAL) == LOCAL else None
-        given = _flag_or_env(rpc, "RPC", environ) or table.get("rpc") or toml.get("rpc")
+        given, *spares = (
+            split_addresses(rpc)
+            or split_addresses(environ.get("ROYALTY_RPC"))
+            or split_addresses(table.get("rpc"))
+            or split_addresses(toml.get("rpc"))
+            or [None]
+        )
         # Another node named without a network may be of any chain.
         expected = table.get("chain_id") if chosen or not given else None
         return cls(
@@ -89,6 +165,10 @@ class Settings:
             folder=here,
             environ=environ,
             local_chain=local if not given else None,
+            spares=tuple(one for one in spares if one),
+            max_fee=table.get("max_fee", toml.get("max_fee")),
+            window=table.get("window", toml.get("window")),
+            deadline=table.get("deadline", toml.get("deadline")),
         )
 
     @property
@@ -112,7 +192,7 @@ def find_upwards(folder: Path) -> Path | None:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a royalty.toml; InputError names the file and what is wrong in it."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(path.read_text("utf-8"), parse_float=str)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
     _check(path, "", document, _TOP)
@@ -123,17 +203,27 @@ def read_toml(path: Path) -> dict[str, Any]:
     return document
 
 
-def _check(path: Path, prefix: str, table: Mapping[str, Any], known: Mapping[str, type]) -> None:
+def _check(path: Path, prefix: str, table: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for word, value in table.items():
         if word not in known:
             raise InputError(
                 f"{path}: unknown setting '{prefix}{word}'; known are {', '.join(known)}"
             )
-        if not isinstance(value, known[word]) or isinstance(value, bool):
-            kind = {"str": "text in quotes", "int": "a whole number", "dict": "a table"}
-            raise InputError(f"{path}: {prefix}{word} is not {kind[known[word].__name__]}")
+        texts = not isinstance(value, list) or all(isinstance(one, str) for one in value)
+        if not isinstance(value, known[word]) or isinstance(value, bool) or not texts:
+            raise InputError(f"{path}: {prefix}{word} is not {_wanted(known[word])}")
         if isinstance(value, int) and value < 0:
             raise InputError(f"{path}: {prefix}{word} is negative")
+
+
+def _wanted(kinds: type | tuple[type, ...]) -> str:
+    words = {
+        str: "text in quotes",
+        int: "a whole number",
+        dict: "a table",
+        list: "a list of such texts",
+    }
+    return " or ".join(words[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
 
 
 def network_table(name: str, toml: Mapping[str, Any], path: Path | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from royalty.days import Period, format_day
 from royalty.errors import InputError
+from royalty.journal import crash_at
 from royalty.usage import WorkRef
 from royalty.worksmap import WorksMap, map_csv, read_map
 
@@ -213,6 +214,7 @@ class Staged:
                 f"SELECT DISTINCT {_NAMES} FROM ({_rows_of(new)})"
                 f" EXCEPT SELECT {_NAMES} FROM ({_rows_of(old)})",
             )
+        crash_at("in-store")
         for day in self._days("ids"):
             self._write(
                 "ids",

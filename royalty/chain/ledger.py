@@ -9,7 +9,7 @@ from typing import Any
 
 from royalty.chain.codec import codec
 from royalty.chain.node import BlockId, Node, block_id
-from royalty.errors import ChainError, NoContract, NodeRefused
+from royalty.errors import ChainError, NoContract, NodeTimeout, NodeUnreachable
 from royalty.money import NANO_PER_MICRO, TokenUnit, counted
 from royalty.shares import Split, pack_split
 from royalty.usage import Tariff
@@ -119,8 +119,10 @@ class Ledger:
         ledger = cls(node, address, deployed_block=deployed_block)
         try:
             ledger.token()
-        except (NodeRefused, NoContract, ChainError) as error:
-            if isinstance(error, NodeRefused) and error.details.get("status"):
+        except (NodeUnreachable, NodeTimeout):
+            raise
+        except ChainError as error:
+            if error.details.get("status") or error.details.get("garbled"):
                 raise
             raise NoContract(
                 f"the contract at {address} on chain {node.chain_id} is no Royalty ledger;"

@@ -1,37 +1,42 @@
-"""One node behind an RPC address: bounded requests, batches, blocks and logs, and the border of its errors."""
+"""A chain through its nodes: bounded requests, failover, batches, blocks and logs."""
 
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from royalty.chain.events import number
+from royalty.chain.transport import Endpoint, shown
 from royalty.days import day_of_timestamp
 from royalty.errors import (
     ChainError,
-    FundsTooLow,
-    InputError,
+    NodeBehind,
     NodeRefused,
     NodeTimeout,
     NodeUnreachable,
+    RateLimited,
     WrongChain,
 )
 
 if TYPE_CHECKING:
     from web3 import HTTPProvider, Web3
-    from web3.types import RPCEndpoint
+
+__all__ = ["Block", "BlockId", "Node", "backoff", "block_id", "shown", "spread"]
 
 LOCAL_CHAIN_ID = 31337
 TIMEOUT_SECONDS = 30.0
 BATCH_SIZE = 100
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 RETRY_PAUSES = (0.2, 1.0)
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 20.0
+MAX_BEHIND = 5
+"""How many blocks an address may lack of the best one before another is asked."""
 
 T = TypeVar("T")
 BlockId = int | str  # a number, "latest", "pending", never a hash
@@ -53,120 +58,95 @@ class Block:
         return day_of_timestamp(self.timestamp)
 
 
-def shown(rpc: str) -> str:
-    """Return an RPC address fit for a message: without user, path and query, which often hold a key."""
-    try:
-        parts = urlsplit(rpc)
-        host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    except ValueError:
-        return "the RPC address"
-    return f"{parts.scheme}://{host}"
-
-
-def check_address(rpc: str) -> str:
-    """Return the RPC address; InputError where it is not http(s)."""
-    try:
-        parts = urlsplit(rpc)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise InputError(f"'{rpc[:60]}' is no RPC address; write for example http://127.0.0.1:8545")
-    return rpc
-
-
-@contextmanager
-def translated(rpc: str, timeout: float, method: str = "") -> Iterator[None]:
-    """Turn what the transport raises, and answers that no node gives, into our tree; nowhere else."""
-    import requests
-
-    try:
-        yield
-    except requests.Timeout:
-        raise NodeTimeout(
-            f"{shown(rpc)} gave no answer to {method or 'a request'} within {timeout:g} s; try again later"
-        ) from None
-    except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        raise NodeRefused(_status_message(rpc, status), status=status) from None
-    except requests.RequestException as error:
-        refused = "Connection refused" in str(error)
-        reason = "nothing listens there" if refused else type(error).__name__
-        raise NodeUnreachable(
-            f"no node answers at {shown(rpc)} ({reason}); check --rpc, or run `royalty chain up`",
-            refused=refused,
-        ) from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise NodeRefused(
-            f"{shown(rpc)} does not answer {method or 'a request'} as a node does"
-            f" ({type(error).__name__}); check --rpc"
-        ) from None
-
-
-def _status_message(rpc: str, status: int) -> str:
-    advice = {
-        401: "check the key in the RPC address",
-        403: "check the key in the RPC address",
-        404: "check the path of the RPC address",
-        413: "the request is too large for it",
-        429: "it asks for fewer requests; try again later",
-    }.get(status, "try again later, or name another node with --rpc")
-    return f"{shown(rpc)} answered with HTTP status {status}: {advice}"
-
-
-def _http_session(rpc: str) -> Any:
-    """Return an HTTP session, which keeps its connection; a proxy does not reach this very machine."""
-    import requests
-
-    session = requests.Session()
-    session.headers["Content-Type"] = "application/json"
-    if urlsplit(rpc).hostname in ("127.0.0.1", "localhost", "::1"):
-        session.trust_env = False
-    return session
-
-
 class Node:
-    """A node of one chain. Made by `Node.connect`, which asks it for its chain and its genesis block."""
+    """A chain through one node, or several of which the next is asked where one fails.
 
-    def __init__(self, rpc: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
-        self.rpc = check_address(rpc)
-        self.timeout = timeout
-        self._batches = True
+    Made by `Node.connect`, which asks for the chain and its genesis block. `patience` is for how many
+    seconds a request is tried again, 0 for a few quick tries.
+    """
+
+    def __init__(self, rpc: str, *spares: str, timeout: float | None = None) -> None:
+        self.timeout = TIMEOUT_SECONDS if timeout is None else timeout
         self.chain_id = 0
         self.genesis_hash = ""
+        self.patience = 0.0
+        self._endpoints = [Endpoint(one, self.timeout) for one in dict.fromkeys((rpc, *spares))]
+        self._at = 0
+        self._best = 0
 
     @classmethod
     def connect(
-        cls, rpc: str, *, expected_chain_id: int | None = None, timeout: float = TIMEOUT_SECONDS
+        cls,
+        rpc: str,
+        *spares: str,
+        expected_chain_id: int | None = None,
+        timeout: float | None = None,
     ) -> Node:
-        """Return the node at an http(s) address.
+        """Return the node at an http(s) address, with other addresses of the same chain.
 
-        Raises InputError for a bad address, NodeUnreachable, NodeTimeout (seconds), NodeRefused, and
-        WrongChain where its chain id is not the one expected.
+        Raises InputError for a bad address, NodeUnreachable, NodeTimeout (seconds), NodeRefused where
+        none answers, and WrongChain where one is of another chain than expected, or than the others.
         """
-        node = cls(rpc, timeout=timeout)
-        node.chain_id = number(node.request("eth_chainId"))
-        if expected_chain_id is not None and node.chain_id != expected_chain_id:
-            raise WrongChain(
-                f"{shown(rpc)} is a node of chain {node.chain_id}, not {expected_chain_id};"
-                " check --network and --rpc",
-                expected=expected_chain_id,
-                found=node.chain_id,
-            )
-        node.genesis_hash = node.block(0).hash
+        node = cls(rpc, *spares, timeout=timeout)
+        if spares:
+            node._meet_all(expected_chain_id)
+        else:
+            node._require_chain(number(node.request("eth_chainId")), expected_chain_id)
+            node.genesis_hash = node.block(0).hash
         return node
 
-    @cached_property
-    def provider(self) -> HTTPProvider:
-        """web3.py's transport to this node, without its own retries: ours are bounded and say so."""
-        from web3 import HTTPProvider
+    def _meet_all(self, expected_chain_id: int | None) -> None:
+        """Ask every address for its chain, and begin with the first that is not far behind."""
+        heads: dict[int, int] = {}
+        errors: list[ChainError] = []
+        for at, endpoint in enumerate(self._endpoints):
+            self._at = at
+            try:
+                chain, genesis, head = _identity(endpoint)
+            except (NodeUnreachable, NodeTimeout, NodeRefused) as error:
+                errors.append(error)
+                continue
+            self._require_chain(chain, self.chain_id if heads else expected_chain_id)
+            self._require_genesis(endpoint, genesis)
+            endpoint.verified, heads[at] = True, head
+        if not heads:
+            raise errors[0]
+        self._best = max(heads.values())
+        self._at = next(at for at, head in heads.items() if head >= self._best - MAX_BEHIND)
 
-        return HTTPProvider(
-            self.rpc,
-            request_kwargs={"timeout": self.timeout},
-            session=_http_session(self.rpc),
-            exception_retry_configuration=None,
-        )
+    def _require_chain(self, found: int, expected: int | None) -> None:
+        if expected is not None and found != expected:
+            raise WrongChain(
+                f"{self.shown} is a node of chain {found}, not {expected};"
+                " check --network and --rpc",
+                expected=expected,
+                found=found,
+            )
+        self.chain_id = found
+
+    def _require_genesis(self, endpoint: Endpoint, genesis: str) -> None:
+        if self.genesis_hash and genesis != self.genesis_hash:
+            raise WrongChain(
+                f"{endpoint.shown} is of another chain {self.chain_id}: its genesis block is {genesis},"
+                f" that of the other addresses {self.genesis_hash}; check --rpc",
+                expected=self.genesis_hash,
+                found=genesis,
+            )
+        self.genesis_hash = genesis
+
+    @property
+    def rpc(self) -> str:
+        """The address that is asked now."""
+        return self._endpoint.rpc
+
+    @property
+    def provider(self) -> HTTPProvider:
+        """web3.py's transport to the address that is asked now."""
+        return self._endpoint.provider
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        return self._endpoints[self._at]
 
     @cached_property
     def w3(self) -> Web3:
@@ -190,9 +170,10 @@ class Node:
     def request(self, method: str, params: Sequence[Any] = ()) -> Any:
         """Return the result of one JSON-RPC request, raw; ChainError where there is none.
 
-        A fault of the transport is tried again up to twice, except when sending a transaction.
+        A fault of the transport is tried again, at the next address where there is one; but what
+        sends a transaction is tried once: whether it arrived is for the caller to find out.
         """
-        return self.result_of(self._patiently(method, lambda: self._ask(method, params)))
+        return self._patiently(method, lambda: self._endpoint.ask(method, params))
 
     def batch(self, requests: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Return the results of many requests in order, sent a hundred at a time.
@@ -205,64 +186,100 @@ class Node:
         return results
 
     def _batch(self, requests: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
-        if self._batches and len(requests) > 1:
+        if self._endpoint.batches and len(requests) > 1:
             try:
-                answers = self._patiently("a batch", lambda: self._ask_many(requests))
+                answers = self._patiently("a batch", lambda: self._endpoint.ask_many(requests))
             except NodeRefused:
                 answers = None
             if isinstance(answers, list) and len(answers) == len(requests):
-                return [self.result_of(answer) for answer in answers]
-            self._batches = False
+                return [self._endpoint.result_of(answer) for answer in answers]
+            self._endpoint.batches = False
         return [self.request(method, params) for method, params in requests]
 
     def _patiently(self, method: str, ask: Callable[[], T]) -> T:
-        pauses = iter(() if method.startswith("eth_send") else RETRY_PAUSES)
+        """Return what `ask` returns, asked again over faults that are likely to pass."""
+        ends = time.monotonic() + self.patience
+        pauses = backoff() if self.patience else iter(RETRY_PAUSES)
+        tried = 1
         while True:
             try:
-                with translated(self.rpc, self.timeout, method):
-                    return ask()
-            except (NodeUnreachable, NodeRefused) as error:
-                pause = next(pauses, None) if _passing(error) else None
-                if pause is None:
+                return ask()
+            except (NodeUnreachable, NodeTimeout, NodeRefused) as error:
+                if not self._may_pass(error):
                     raise
+                moved = self._move_on()
+                if method.startswith("eth_send"):
+                    raise
+                pause = 0.0
+                if not moved or tried % len(self._endpoints) == 0:
+                    pause = next(pauses, -1.0)
+                    if pause < 0:
+                        raise
+                    pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+                if time.monotonic() + pause > ends + (0 if self.patience else LONGEST_PAUSE):
+                    raise
+            tried += 1
             time.sleep(pause)
 
-    def result_of(self, answer: Mapping[str, Any]) -> Any:
-        """Return the `result` of a JSON-RPC answer, or raise what its `error` stands for."""
-        if not isinstance(answer, Mapping) or ("result" not in answer and not answer.get("error")):
-            raise NodeRefused(f"{self.shown} does not answer as a node does; check --rpc")
-        if answer.get("error"):
-            raise self.refusal(answer["error"])
-        return answer["result"]
+    def _may_pass(self, error: ChainError) -> bool:
+        """Whether a fault is likely to pass: a status, a broken connection; with patience more."""
+        patient = bool(self.patience) or len(self._endpoints) > 1
+        if isinstance(error, NodeUnreachable):
+            return patient or not error.details.get("refused")
+        if isinstance(error, NodeTimeout) or error.details.get("garbled"):
+            return patient
+        return isinstance(error, RateLimited) or error.details.get("status") in RETRIED_STATUSES
 
-    def refusal(self, error: Any) -> ChainError:
-        """Return the exception that a JSON-RPC error object stands for; a revert decoded."""
-        from royalty.chain.reverts import decode_revert, revert_data
+    def _move_on(self) -> bool:
+        """Turn to the next address that serves; return whether there is another one."""
+        count = len(self._endpoints)
+        for step in range(1, count):
+            at = (self._at + step) % count
+            if self._serves(self._endpoints[at]):
+                self._at = at
+                return True
+        return False
 
-        error = error if isinstance(error, Mapping) else {"message": str(error)}
-        message, code = str(error.get("message", "")), error.get("code")
-        data = revert_data(error)
-        if data is not None:
-            return decode_revert(data)
-        if "insufficient funds" in message.lower():
-            return FundsTooLow(
-                "the account has too little of the chain's own coin for gas", answer=message
-            )
-        return NodeRefused(
-            f"{self.shown} refused: {message[:200] or code}", answer=message, code=code
-        )
+    def _serves(self, endpoint: Endpoint) -> bool:
+        """Whether an address answers, is of this chain and is not far behind."""
+        if endpoint.refused:
+            return False
+        try:
+            if endpoint.verified:
+                head = number(endpoint.ask("eth_blockNumber"))
+            else:
+                chain, genesis, head = _identity(endpoint)
+                if (chain, genesis) != (self.chain_id, self.genesis_hash):
+                    endpoint.refused = "it is of another chain"
+                    return False
+                endpoint.verified = True
+        except (NodeUnreachable, NodeTimeout, NodeRefused):
+            return False
+        return head >= self._best - MAX_BEHIND
 
     # --- reads ---
 
     def head(self) -> int:
-        """Return the newest block's number."""
-        return number(self.request("eth_blockNumber"))
+        """Return the newest block's number; NodeBehind where every address is far behind the best."""
+        for _ in self._endpoints:
+            found = number(self.request("eth_blockNumber"))
+            if len(self._endpoints) == 1 or found >= self._best - MAX_BEHIND:
+                self._best = max(self._best, found)
+                return found
+            if not self._move_on():
+                break
+        raise NodeBehind(
+            f"{self.shown} is at block {found}, more than {MAX_BEHIND} behind block {self._best}, which"
+            " another address had; try again later",
+            found=found,
+            best=self._best,
+        )
 
     def block(self, block: BlockId = "latest") -> Block:
         """Return one block's head; NodeRefused where the node does not have it."""
         found = self.request("eth_getBlockByNumber", [block_id(block), False])
         if found is None:
-            raise NodeRefused(f"{self.shown} has no block {block}")
+            raise NodeRefused(f"{self.shown} has no block {block}", absent=True)
         return _block(found)
 
     def blocks(self, numbers: Sequence[int]) -> list[Block]:
@@ -297,20 +314,6 @@ class Node:
         }
         return list(self.request("eth_getLogs", [query]))
 
-    def _ask(self, method: str, params: Sequence[Any]) -> Mapping[str, Any]:
-        return self.provider.make_request(_endpoint(method), list(params))
-
-    def _ask_many(self, requests: Sequence[tuple[str, Sequence[Any]]]) -> Any:
-        """Return a list of answers in order; whatever else came from a node that takes no batches."""
-        asked = [(_endpoint(method), list(params)) for method, params in requests]
-        return self.provider.make_batch_request(asked)
-
-
-def _endpoint(method: str) -> RPCEndpoint:
-    from web3.types import RPCEndpoint
-
-    return RPCEndpoint(method)
-
 
 def block_id(block: BlockId) -> str:
     """Return a block as JSON-RPC names it."""
@@ -328,11 +331,19 @@ def _block(found: Mapping[str, Any]) -> Block:
     )
 
 
-def _passing(error: ChainError) -> bool:
-    """Whether a fault of the transport is likely to pass: a status, or a connection that broke."""
-    if isinstance(error, NodeUnreachable):
-        return not error.details.get("refused")
-    return error.details.get("status") in RETRIED_STATUSES
+def _identity(endpoint: Endpoint) -> tuple[int, str, int]:
+    """Return chain id, genesis hash and head of an address."""
+    chain = number(endpoint.ask("eth_chainId"))
+    genesis = endpoint.ask("eth_getBlockByNumber", ["0x0", False])
+    if not isinstance(genesis, Mapping) or "hash" not in genesis:
+        raise NodeRefused(f"{endpoint.shown} has no block 0")
+    return chain, str(genesis["hash"]), number(endpoint.ask("eth_blockNumber"))
+
+
+def backoff() -> Iterator[float]:
+    """Yield pauses in seconds that double up to a bound, each spread at random by half."""
+    for step in itertools.count():
+        yield min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(step, 20)) * random.uniform(0.5, 1.5)
 
 
 def spread(start: float = 0.02, most: float = 1.0) -> Iterator[float]:

@@ -12,11 +12,14 @@ from royalty.chain.events import Event, decode_logs, number
 from royalty.chain.ledger import Call
 from royalty.chain.node import BlockId, Node, block_id, spread
 from royalty.errors import (
+    AlreadyKnown,
     ChainError,
+    FeeAboveCap,
     FundsTooLow,
     NodeRefused,
     NodeTimeout,
     NodeUnreachable,
+    NonceTooLow,
     Reverted,
 )
 
@@ -25,6 +28,9 @@ GAS_MARGIN_PERCENT = 10
 WAIT_SECONDS = 180.0
 LOCAL_WAIT_SECONDS = 30.0
 GWEI = 10**9
+FEE_WORDS = ("maxFeePerGas", "maxPriorityFeePerGas", "gasPrice")
+RAISE_PERMILLE = 125
+"""By how much a fee rises that replaces another: 12.5 %, of which geth asks for 10."""
 
 
 class Signer(Protocol):
@@ -120,16 +126,104 @@ def _gas_after(node: Node, call: Call, sender: str) -> int | None:
         return None
 
 
-def fees(node: Node) -> dict[str, int]:
-    """Return the fee fields of a transaction now, in wei a gas: EIP-1559, or legacy without a base fee."""
+def fees(node: Node, cap: int | None = None) -> dict[str, int]:
+    """Return the fee fields of a transaction now, in wei a gas: EIP-1559, or legacy without a base fee.
+
+    With a `cap` nothing is above it; FeeAboveCap where the chain takes nothing below it now.
+    """
     base_fee = node.block("latest").base_fee
     if base_fee is None:
-        return {"gasPrice": number(node.request("eth_gasPrice"))}
+        price = number(node.request("eth_gasPrice"))
+        return {"gasPrice": _capped(price, price, cap)}
     try:
         tip = number(node.request("eth_maxPriorityFeePerGas"))
-    except NodeRefused:
+    except NodeRefused as error:
+        if error.details.get("status") or error.details.get("garbled"):
+            raise
         tip = GWEI
-    return {"maxFeePerGas": 2 * base_fee + tip, "maxPriorityFeePerGas": tip}
+    most = _capped(2 * base_fee + tip, base_fee, cap)
+    return {"maxFeePerGas": most, "maxPriorityFeePerGas": min(tip, most)}
+
+
+def _capped(fee: int, least: int, cap: int | None) -> int:
+    if cap is None:
+        return fee
+    if cap < least:
+        raise FeeAboveCap(
+            f"the chain takes {_gwei(least)} gwei a gas now, more than the {_gwei(cap)} allowed;"
+            " try again later, or raise --max-fee",
+            cap=cap,
+            fee=least,
+        )
+    return min(fee, cap)
+
+
+def _gwei(wei: int) -> str:
+    return f"{wei // GWEI}.{wei % GWEI:09d}".rstrip("0").rstrip(".")
+
+
+def raised(
+    fields: Mapping[str, Any], now: Mapping[str, int], cap: int, permille: int = RAISE_PERMILLE
+) -> dict[str, Any]:
+    """Return a transaction's fields with every fee raised by at least so much, and to that of `now`.
+
+    Nodes replace a transaction only where each of its fees rises. Raises FeeAboveCap over `cap` wei.
+    """
+    made = dict(fields)
+    for word in FEE_WORDS:
+        if word in made:
+            least = -(-int(made[word]) * (1000 + permille) // 1000) + 1
+            if least > cap:
+                raise FeeAboveCap(
+                    f"a transaction waits at {_gwei(int(made[word]))} gwei a gas and replacing it takes"
+                    f" {_gwei(least)}, more than the {_gwei(cap)} allowed; try again later, or raise"
+                    " --max-fee",
+                    cap=cap,
+                    fee=least,
+                )
+            made[word] = min(cap, max(least, now.get(word, 0)))
+    return made
+
+
+def fields_of(raw: bytes) -> dict[str, Any]:
+    """Return the fields that signed bytes were made from: of type 2, or a legacy transaction."""
+    typed = raw[:1] == b"\x02"
+    items = _rlp_items(raw[1:] if typed else raw)
+    typed_names = ("chainId", "nonce", "maxPriorityFeePerGas", "maxFeePerGas", "gas")
+    names = typed_names if typed else ("nonce", "gasPrice", "gas")
+    fields: dict[str, Any] = {
+        name: int.from_bytes(item, "big") for name, item in zip(names, items, strict=False)
+    }
+    to, value, data = items[len(names) : len(names) + 3]
+    fields |= {"value": int.from_bytes(value, "big"), "data": "0x" + data.hex()}
+    if to:
+        fields["to"] = checksum("0x" + to.hex())
+    if "chainId" not in fields:
+        fields["chainId"] = (int.from_bytes(items[6], "big") - 35) // 2
+    return fields
+
+
+def _rlp_items(data: bytes) -> list[bytes]:
+    """Return the items of an RLP list of strings; a list among them as its bare content."""
+    at, end = _rlp_span(data, 0)
+    items = []
+    while at < end:
+        start, stop = _rlp_span(data, at)
+        items.append(data[start:stop])
+        at = stop
+    return items
+
+
+def _rlp_span(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the content of the RLP item at a position begins and ends."""
+    head = data[at]
+    if head < 0x80:
+        return at, at + 1
+    base = 0x80 if head < 0xC0 else 0xC0
+    if head - base <= 55:
+        return at + 1, at + 1 + head - base
+    start = at + 1 + head - base - 55
+    return start, start + int.from_bytes(data[at + 1 : start], "big")
 
 
 def max_fee(fee_fields: Mapping[str, int]) -> int:
@@ -137,13 +231,23 @@ def max_fee(fee_fields: Mapping[str, int]) -> int:
     return fee_fields.get("maxFeePerGas", fee_fields.get("gasPrice", 0))
 
 
-def prepare(node: Node, call: Call, account: Signer, *, nonce: int | None = None) -> Prepared:
+def prepare(
+    node: Node,
+    call: Call,
+    account: Signer,
+    *,
+    nonce: int | None = None,
+    like: Call | None = None,
+    cap: int | None = None,
+) -> Prepared:
     """Return the signed transaction of a call, not sent; its nonce is the account's next unless given.
 
-    Raises Reverted where the contract would refuse it now, FundsTooLow where the account cannot pay
-    the gas, ChainError where it needs more gas than one transaction may use.
+    `like` is a call that can be tried now where `call` cannot yet, and takes the same gas; `cap` is
+    the most wei that a gas may cost. Raises Reverted where the contract would refuse it now,
+    FundsTooLow where the account cannot pay the gas, FeeAboveCap, and ChainError where it needs more
+    gas than one transaction may use.
     """
-    gas = checked_gas(node, call, account.address)
+    gas = checked_gas(node, like or call, account.address)
     if gas > MAX_GAS:
         raise ChainError(
             f"to {call.description} takes {gas:,} gas, more than a transaction may use ({MAX_GAS:,});"
@@ -157,7 +261,7 @@ def prepare(node: Node, call: Call, account: Signer, *, nonce: int | None = None
         "gas": gas,
         "value": 0,
         "data": "0x" + call.data.hex(),
-        **fees(node),
+        **fees(node, cap),
     }
     if call.to is not None:
         fields["to"] = call.to
@@ -205,12 +309,7 @@ def landed_nonce(node: Node, address: str) -> int:
 
 def reprice(node: Node, prepared: Prepared, account: Signer, *, percent: int = 25) -> Prepared:
     """Return the same transaction with the same nonce at a higher fee: at least `percent` more."""
-    now, fields = fees(node), dict(prepared.fields)
-    for word in ("maxFeePerGas", "maxPriorityFeePerGas", "gasPrice"):
-        if word in fields:
-            raised = int(fields[word]) * (100 + percent) // 100 + 1
-            fields[word] = max(raised, now.get(word, 0))
-    return sign(fields, account)
+    return sign(raised(prepared.fields, fees(node), 2**255, percent * 10), account)
 
 
 def send_raw(node: Node, raw: bytes) -> str:
@@ -222,13 +321,10 @@ def send_raw(node: Node, raw: bytes) -> str:
     name = hash_of(raw)
     try:
         node.request("eth_sendRawTransaction", ["0x" + raw.hex()])
-    except (NodeRefused, FundsTooLow) as error:
-        message = str(error.details.get("answer", error)).lower()
-        if any(
-            word in message for word in ("already known", "already imported", "known transaction")
-        ):
-            return name
-        if "nonce too low" in message and receipt(node, name) is not None:
+    except AlreadyKnown:
+        return name
+    except NonceTooLow:
+        if receipt(node, name) is not None:
             return name
         raise
     except (NodeTimeout, NodeUnreachable) as error:

@@ -28,7 +28,10 @@ ACCOUNT = Annotated[
         "--account", metavar="NAME", help="Who acts: an account's name or address. Locally dev0."
     ),
 ]
-RPC = Annotated[str | None, typer.Option("--rpc", metavar="URL", help="The node's address.")]
+RPC = Annotated[
+    list[str] | None,
+    typer.Option("--rpc", metavar="URL", help="The node's address; several for failover."),
+]
 NETWORK = Annotated[
     str | None,
     typer.Option("--network", metavar="NAME", help="A network of royalty.toml; default local."),
@@ -59,7 +62,7 @@ class Run:
 
     json: bool = False
     account: str | None = None
-    rpc: str | None = None
+    rpc: list[str] | None = None
     network: str | None = None
     contract: str | None = None
     yes: bool = False

@@ -76,6 +76,27 @@ CONFIRMATIONS = Annotated[
         help="Blocks on top of a batch that settle it; locally 0.",
     ),
 ]
+WINDOW_OPTION = Annotated[
+    int | None,
+    typer.Option(
+        "--window", metavar="N", min=1, max=16, help="Batches under way at once; default 1."
+    ),
+]
+MAX_FEE = Annotated[
+    str | None,
+    typer.Option("--max-fee", metavar="GWEI", help="The most that a gas may cost, in gwei."),
+]
+DEADLINE = Annotated[
+    int | None,
+    typer.Option(
+        "--deadline",
+        metavar="SECONDS",
+        min=1,
+        max=86_400,
+        help="End (3) where nothing moves for so long; default 600.",
+    ),
+]
+BATCH = Annotated[int, typer.Argument(metavar="BATCH", min=1, help="The batch's number.")]
 
 usage = noun_app("What a log comes to, and reporting it to the ledger, once.")
 
@@ -143,6 +164,9 @@ def report(
     platform: PLATFORM = None,
     evidence: EVIDENCE = None,
     confirmations: CONFIRMATIONS = None,
+    window: WINDOW_OPTION = None,
+    max_fee: MAX_FEE = None,
+    deadline: DEADLINE = None,
 ) -> None:
     """Report the usage in logs; the same log again sends nothing, late rows send the difference.
 
@@ -169,6 +193,9 @@ def report(
                 partial=partial,
                 evidence=evidence,
                 confirmations=confirmations,
+                window=window,
+                max_fee=max_fee,
+                deadline=deadline,
                 into=made,
                 progress=advance,
                 say=warn,
@@ -195,6 +222,30 @@ def status(run: Run, platform: PLATFORM = None) -> None:
     found = reports.status(run.royalty)
     symbol = run.royalty.token.symbol
     run.emit(found.document(), lambda: _status_text(found, symbol), findings=not found.in_step)
+
+
+@command(usage)
+def adopt(
+    run: Run, batch: BATCH, platform: PLATFORM = None, confirmations: CONFIRMATIONS = None
+) -> None:
+    """Take a batch that another machine reported into this folder's account; sends nothing.
+
+    What the journal had under its number, and later batches that have not landed, become void; the next
+    `usage report` counts their units again, less what the adopted batch has.
+    """
+    from royalty import reports
+
+    run.platform = platform
+    made = reports.adopt(run.royalty, batch, confirmations=confirmations)
+    symbol = run.royalty.token.symbol
+    run.emit(
+        made.document(),
+        lambda: (
+            f"{_batches_table([made.batch], symbol, False)}\n\nadopted; void for it: "
+            + (", ".join(map(str, made.voided)) or "none")
+            + "\nNext: royalty usage report"
+        ),
+    )
 
 
 # --- text ---
@@ -338,7 +389,18 @@ def _status_text(found: Status, symbol: str) -> str:
     if rows:
         head = ("batch", "day", "state", symbol, "transaction", "note")
         blocks.append(table(head, rows, right=(0, 3)))
-    if not found.in_step:
+    if found.foreign:
+        columns = ("batch", "day", "reported by", "transaction")
+        taken = [
+            (one.batch, format_day(one.day), one.sender, one.transaction[:18] + "…")
+            for one in found.foreign[:MAX_ROWS]
+        ]
+        blocks.append(
+            "On chain, and not from this journal: another folder or machine reports for this platform."
+            f"\n`royalty usage adopt {found.foreign[0].batch}` takes the first into the account.\n\n"
+            + table(columns, taken, right=(0,))
+        )
+    elif not found.in_step:
         blocks.append(
             "Journal and chain disagree: another folder reports for this platform, or the chain was"
             "\ntaken back; `royalty usage report` says which before it sends anything."

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from royalty.days import parse_day
-from royalty.journal import CRASH_POINTS, CRASH_VARIABLE
+from royalty.journal import CRASH_VARIABLE, PLAIN_POINTS
 from tests.conftest import Anvil, Ran, clean_environment
 from tests.usage_world import DAY, NEXT, World, world
 
@@ -70,7 +70,7 @@ def two_days(here: World) -> tuple[Path, dict[tuple[int, str, str], int]]:
     return here.log("log.csv", rows), expected
 
 
-@pytest.mark.parametrize("point", CRASH_POINTS)
+@pytest.mark.parametrize("point", PLAIN_POINTS)
 def test_a_report_killed_anywhere_lands_once(
     here: World, run: Callable[..., Ran], killed: Callable[..., Any], point: str
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_report_killed_again_and_again_lands_once(
     here: World, run: Callable[..., Ran], killed: Callable[..., Any]
 ) -> None:
     log, expected = two_days(here)
-    for point in ("after-store", "after-journal", "after-sign", "after-send", "before-settle") * 2:
+    for point in ("after-store", "after-plan", "after-sign", "after-send", "in-settle") * 2:
         assert killed(point, log).returncode in (-signal.SIGKILL, 0)
     run("usage", "report", log, *PERIOD)
     assert here.units_on_chain() == expected
@@ -104,7 +104,7 @@ def test_what_was_left_lands_before_other_rows_are_counted(
     here: World, run: Callable[..., Ran], killed: Callable[..., Any]
 ) -> None:
     log, expected = two_days(here)
-    killed("after-journal", log)
+    killed("after-plan", log)
     late = here.log("late.csv", [("late", 1, "view", NEXT, 40, "late")])
     made = run("usage", "report", late, "--day", NEXT, "--account", "dev1")
     assert [batch["batch"] for batch in made["batches"]] == [1, 2, 3]

@@ -25,6 +25,8 @@ from royalty.journal import (
     Attempt,
     AttemptState,
     Batch,
+    Event,
+    Foreign,
     Journal,
     Owner,
     Plan,
@@ -40,6 +42,11 @@ def plan(number: int, day: int = DAY, units: int = 3, salt: str = "") -> Plan:
     usage = pack_usage(group_lines([Line(1, 1, Kind.VIEW, 5, units)]))
     manifest = f'{{"batch":{number},"salt":"{salt}"}}'.encode()
     return Plan(number, day, usage, 2**95, sha256(manifest), manifest, "0xpolicy", "first")
+
+
+def foreign(number: int, units: int, salt: str) -> Foreign:
+    made = plan(number, units=units, salt="foreign" + salt)
+    return Foreign(number, DAY, made.usage, 7, made.evidence, "0xt" + salt, 9, "0xb")
 
 
 def attempt(name: str, nonce: int = 0) -> Attempt:
@@ -120,8 +127,8 @@ def test_a_batch_whose_transaction_is_lost_is_signed_anew_under_its_number(
 def test_a_settled_batch_is_reopened_for_the_same_bytes(journal: Journal) -> None:
     batch = journal.sent(journal.sign(journal.plan([plan(1)], [])[0], attempt("a")))
     batch = journal.settle(batch, "0xa", 9, "0xblock")
-    assert journal.last_settled() == batch
-    assert journal.last_settled(below=1) is None
+    assert journal.newest_final() == batch
+    assert journal.newest_final(below=1) is None
     batch = journal.reopen(batch, "reorg")
     assert (batch.state, batch.transaction, batch.block) == (State.SENT, "0xa", None)
     assert journal.attempts(batch, AttemptState.LIVE)[0].raw == b"a"
@@ -129,16 +136,70 @@ def test_a_settled_batch_is_reopened_for_the_same_bytes(journal: Journal) -> Non
 
 def test_every_move_that_the_table_does_not_have_is_refused(journal: Journal) -> None:
     (batch,) = journal.plan([plan(1)], [])
-    with pytest.raises(ValueError, match="cannot go from planned to settled"):
+    with pytest.raises(ValueError, match="is planned: it cannot settle"):
         journal.settle(batch, "0xa", 1, "0xb")
     journal.sign(batch, attempt("a"))
     with pytest.raises(ValueError, match="not planned any more"):
         journal.void([batch], "stale")
 
 
-def test_nothing_leaves_the_void() -> None:
-    assert not TRANSITIONS[State.VOID]
-    assert all(State.VOID not in TRANSITIONS[state] for state in State if state != State.PLANNED)
+def test_only_what_stands_on_chain_leaves_the_void() -> None:
+    leaving = [one for one in TRANSITIONS if one.before is State.VOID]
+    assert [(one.event, one.after) for one in leaving] == [(Event.ADOPT, State.SENT)]
+
+
+def test_an_event_leads_from_a_state_to_one_other() -> None:
+    assert len({(one.event, one.before) for one in TRANSITIONS} - {(Event.ADOPT, None)}) == (
+        len(TRANSITIONS) - 1
+    )
+    assert {one.event for one in TRANSITIONS} == set(Event)
+
+
+def test_the_drawing_in_the_docs_is_the_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reporting.md").read_text()
+    drawn = text.partition("```mermaid")[2].partition("```")[0]
+    lines = sorted(" ".join(line.split()) for line in drawn.splitlines() if "-->" in line)
+    assert lines == sorted(
+        f"{one.before or '[*]'} --> {one.after}: {one.event}" for one in TRANSITIONS
+    )
+
+
+def test_an_adopted_batch_counts_instead_of_what_it_makes_void(journal: Journal) -> None:
+    first, second = journal.plan([plan(1), plan(2, units=4)], [])
+    journal.sign(first, attempt("a"))
+    made = journal.adopt(foreign(1, 8, ""), journal.batches(), "adopted")
+    assert (made.state, made.number, made.block) == (State.ADOPTED, 1, 9)
+    assert journal.reported(DAY) == {(1, 1, Kind.VIEW, 5): 8}
+    assert journal.attempts(first, AttemptState.LIVE) == []
+    assert journal.rules(DAY) is None
+    assert (journal.newest_final(), journal.last_number()) == (made, 1)
+    journal.drop(made, [], "reorg")
+    assert journal.reported(DAY) == {}
+    assert journal.batch(second.id).state is State.VOID
+
+
+def test_a_batch_given_up_that_landed_is_taken_up_again(journal: Journal) -> None:
+    (batch,) = journal.plan([plan(1)], [])
+    journal.void([batch], "gone")
+    (other,) = journal.plan([plan(1, salt="other")], [])
+    own = Foreign(1, DAY, batch.usage, 7, batch.evidence, "0xt", 9, "0xb")
+    made = journal.adopt(own, [other], "adopted")
+    assert (made.id, made.state, made.block) == (batch.id, State.SENT, 9)
+    assert journal.reported(DAY) == {(1, 1, Kind.VIEW, 5): 3}
+
+
+def test_a_journal_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    old = Path(__file__).with_name("journal-1.sql").read_text()
+    with sqlite3.connect(tmp_path / journals.FILE) as connection:
+        connection.executescript(old)
+    connection.close()
+    for _ in range(2):
+        with journals.opened(tmp_path, OWNER) as journal:
+            (batch,) = journal.pending()
+            assert (batch.number, batch.state, batch.usage) == (1, State.SIGNED, b"usage")
+            assert [one.raw for one in journal.attempts(batch)] == [b"raw"]
+            assert journal._db.execute("PRAGMA user_version").fetchone() == (2,)
+            assert journal._db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 def test_another_platforms_journal_is_refused(tmp_path: Path) -> None:
@@ -256,6 +317,36 @@ class Lives(RuleBasedStateMachine):
         if batch:
             self.journal.reopen(batch, "reorg")
 
+    @rule(data=st.data())
+    def offers_more(self, data: st.DataObject) -> None:
+        batch = self._any(data, State.SIGNED, State.SENT)
+        if batch:
+            self.count += 1
+            self.journal.raise_fee(batch, attempt(str(self.count)))
+
+    @rule(data=st.data(), units=st.integers(1, 9))
+    def adopts(self, data: st.DataObject, units: int) -> None:
+        batch = self._any(data, *PENDING)
+        if batch and all(one.state in PENDING for one in self._from(batch.number)):
+            self.count += 1
+            void = self._from(batch.number)
+            self.journal.adopt(foreign(batch.number, units, str(self.count)), void, "adopted")
+            for one in void:
+                del self.expected[one.number]
+            self.expected[batch.number] = units
+
+    @rule(data=st.data())
+    def drops(self, data: st.DataObject) -> None:
+        batch = self._any(data, State.ADOPTED)
+        if batch:
+            void = self._from(batch.number)
+            self.journal.drop(batch, void[1:], "reorg")
+            for one in void:
+                del self.expected[one.number]
+
+    def _from(self, number: int) -> list[Batch]:
+        return [one for one in self.journal.batches() if one.number >= number]
+
     @precondition(lambda self: bool(self.journal.batches()))
     @rule()
     def voids_the_last(self) -> None:
@@ -275,10 +366,10 @@ class Lives(RuleBasedStateMachine):
         assert sum(reported.values()) == sum(self.expected.values())
 
     @invariant()
-    def whatever_is_signed_has_one_live_transaction(self) -> None:
+    def whatever_is_signed_has_a_live_transaction(self) -> None:
         for batch in self.journal.batches():
             live = self.journal.attempts(batch, AttemptState.LIVE)
-            assert len(live) == (0 if batch.state is State.PLANNED else 1)
+            assert bool(live) == (batch.state not in (State.PLANNED, State.ADOPTED))
             assert (batch in self.journal.pending()) == (batch.state in PENDING)
 
 

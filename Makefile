@@ -21,7 +21,7 @@ BROWNIE_ENV := .venv-brownie/.installed
 NODE_ENV := node_modules/.installed
 
 .PHONY: help setup demo test test-package test-contracts lint contracts gas docs clean
-.PHONY: test-lowest test-newest locks format deletions
+.PHONY: test-lowest test-newest locks format deletions faults faults-nightly
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && $$1 != "help" {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -31,10 +31,13 @@ setup: $(PACKAGE_ENV) $(BROWNIE_ENV) $(NODE_ENV) ## install what is missing; a s
 demo: $(PACKAGE_ENV) $(NODE_ENV) ## real usage of works into payouts on a local chain, reconciled
 	.venv/bin/royalty demo
 
-test: test-contracts test-package ## every test
+test: test-contracts test-package faults ## every test
 
 test-package: $(PACKAGE_ENV) $(NODE_ENV) ## the Python package, its command line and whole runs on Anvil
 	$(PY) -m pytest -n 2 --dist loadscope --max-worker-restart=0 $(PYTEST)
+
+faults: $(PACKAGE_ENV) $(NODE_ENV) ## reports killed everywhere under faults; SEED=20261120:17 runs one cycle
+	$(PY) -m tests.faults $(if $(SEED),--seed $(SEED)) $(FAULTS)
 
 test-contracts: $(BROWNIE_ENV) $(NODE_ENV) ## the contracts, under forge and under Brownie
 	@# forge calls it a success when it finds no test at all.
@@ -73,6 +76,9 @@ test-newest: $(PACKAGE_ENV) $(NODE_ENV) # and on the newest that the registry ha
 
 deletions: $(PACKAGE_ENV) $(NODE_ENV) # named rules taken out of a copy, one at a time: each must turn tests red
 	$(PY) scripts/deletions.py $(DELETIONS)
+
+faults-nightly: $(PACKAGE_ENV) $(NODE_ENV) # an hour of them, on a seed of the day unless SEED is given
+	$(PY) -m tests.faults --seed $(or $(SEED),$(shell date +%Y%m%d)) --cycles 1000000 --minutes 60 $(FAULTS)
 
 format: $(PACKAGE_ENV) $(NODE_ENV)
 	.venv/bin/ruff check --fix-only --quiet .

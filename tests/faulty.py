@@ -22,6 +22,8 @@ class FaultyNode:
         self.target = target
         self.asked: list[str] = []
         self.fault: Fault = lambda _: None
+        self.hang_seconds = 3.0
+        self.headers: dict[str, str] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.rpc = f"http://127.0.0.1:{self.server.server_port}/key-that-nobody-may-see"
 
@@ -49,9 +51,14 @@ def _error(request: Any, **error: Any) -> tuple[int, bytes]:
     return 200, json.dumps({"jsonrpc": "2.0", "id": identity, "error": error}).encode()
 
 
-def _hang(*_: Any) -> tuple[int, bytes]:
-    time.sleep(3)
+def _hang(node: FaultyNode, *_: Any) -> tuple[int, bytes]:
+    time.sleep(node.hang_seconds)
     return 200, b"{}"
+
+
+def _twice(node: FaultyNode, _: Any, body: bytes) -> tuple[int, bytes]:
+    node.forward(body)
+    return 200, node.forward(body)
 
 
 _FAULTS: dict[str, Callable[[FaultyNode, Any, bytes], tuple[int, bytes] | None]] = {
@@ -62,6 +69,14 @@ _FAULTS: dict[str, Callable[[FaultyNode, Any, bytes], tuple[int, bytes] | None]]
     "list": lambda *_: (200, b"[1, 2]"),
     "null": lambda *_: (200, b"null"),
     "hang": _hang,
+    "duplicate": _twice,
+    "behind": lambda _, request, __: (
+        200,
+        json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": "0x0"}).encode(),
+    ),
+    "replacement underpriced": lambda _, request, __: _error(
+        request, code=-32000, message="replacement transaction underpriced"
+    ),
     "drop": lambda *_: None,
     "cut": lambda node, _, body: (200, node.forward(body)[:-5]),
     "no batches": lambda _, request, __: _error(
@@ -84,6 +99,7 @@ _FAULTS: dict[str, Callable[[FaultyNode, Any, bytes], tuple[int, bytes] | None]]
 def _handler(node: FaultyNode) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: in two, the second waits 40 ms for an ACK
 
         def do_POST(self) -> None:
             answer = node.answer(self.rfile.read(int(self.headers["Content-Length"])))
@@ -95,6 +111,8 @@ def _handler(node: FaultyNode) -> type[BaseHTTPRequestHandler]:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
+                for name, value in node.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
             except OSError:

@@ -98,7 +98,7 @@ def simulate(node: Node, call: Call, sender: str, *, block: BlockId = "latest") 
 
 def estimate(node: Node, call: Call, sender: str) -> int:
     """Return the gas that the call would use now; Reverted where the contract would refuse it."""
-    return number(node.request("eth_estimateGas", [_asked(call, sender)]))
+    return number(node.request("eth_estimateGas", [_asked(call, sender), "latest"]))
 
 
 def _asked(call: Call, sender: str) -> dict[str, str]:

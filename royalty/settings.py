@@ -17,7 +17,16 @@ LOCAL_CHAIN_ID = 31337
 STATE = ".royalty"
 FILE = "royalty.toml"
 
-_TOP = {"network": str, "account": str, "contract": str, "rpc": str, "anvil": str, "networks": dict}
+_TOP = {
+    "network": str,
+    "account": str,
+    "contract": str,
+    "rpc": str,
+    "anvil": str,
+    "networks": dict,
+    "store": dict,
+}
+_STORE = {"retain_days": int}
 _NETWORK = {"rpc": str, "chain_id": int, "contract": str, "confirmations": int}
 
 
@@ -45,6 +54,7 @@ class Settings:
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
     local_chain: LocalChain | None = None
+    retain_days: int | None = None
 
     @classmethod
     def load(
@@ -89,6 +99,7 @@ class Settings:
             folder=here,
             environ=environ,
             local_chain=local if not given else None,
+            retain_days=toml.get("store", {}).get("retain_days"),
         )
 
     @property
@@ -116,6 +127,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
     _check(path, "", document, _TOP)
+    _check(path, "store.", document.get("store", {}), _STORE)
     for name, table in document.get("networks", {}).items():
         if not isinstance(table, dict):
             raise InputError(f"{path}: networks.{name} is not a table; write [networks.{name}]")

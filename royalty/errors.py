@@ -21,6 +21,7 @@ RoyaltyError
 │   ├── FundsTooLow             a platform's funds, a wallet's tokens or gas do not suffice
 │   ├── LimitTooLow             a reporter's limit of the day does not suffice
 │   └── JournalStopped          the journal and the chain disagree; nothing more is sent
+├── StoreFailed             3   usage cannot be kept: a full disk, a lock that another process holds
 ├── Declined                4   the person at the prompt said no
 └── MissingProgram          3   a program that this command needs (Anvil) is not to be found
 """
@@ -125,6 +126,10 @@ class LimitTooLow(ChainError):
 
 class JournalStopped(ChainError):
     """The journal and the chain disagree; nothing more is sent."""
+
+
+class StoreFailed(RoyaltyError):
+    """Usage cannot be kept: a full disk, a lock that another process holds."""
 
 
 class Declined(RoyaltyError):

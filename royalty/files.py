@@ -34,3 +34,29 @@ def write_whole(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
 def write_json(path: Path, document: Any, *, mode: int = 0o644) -> None:
     """Write a JSON document whole, for people to read too."""
     write_whole(path, json.dumps(document, indent=2) + "\n", mode=mode)
+
+
+def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a file that nobody reads yet, durable when this returns (its name is the folder's to sync)."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, their names durable when this returns."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Bring a file's content, or a folder's list of names, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

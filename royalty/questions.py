@@ -49,7 +49,7 @@ class Question:
 
 
 def read_question(
-    logs: Logs,
+    logs: Logs | None,
     *,
     day: Day | None = None,
     since: Day | None = None,
@@ -59,14 +59,17 @@ def read_question(
     policy: str | Path | None = None,
     separator: str | None = None,
 ) -> Question:
-    """Return what is asked; InputError for days, files or settings that cannot be read."""
+    """Return what is asked; InputError for days, files or settings that cannot be read.
+
+    Without logs it is about what is in the store.
+    """
     from royalty.logs import Columns, Policy, find_sources
 
     period = read_period(day, since, until)
     shape = Columns.load(columns)
     return Question(
         period,
-        tuple(find_sources(_listed(logs), shape, separator)),
+        () if logs is None else tuple(find_sources(_listed(logs), shape, separator)),
         Policy.load(policy),
         shape,
         {} if works is None else read_map(works),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from royalty import ingest
 from royalty.days import Period
 from royalty.questions import Question
 from royalty.store import Staged, UsageStore
@@ -22,10 +23,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The sources alone over the period, as `usage check` counts them, and each of its days whole."""
+    """The sources alone over the period, as `usage check` counts them, and each of its days whole.
+
+    `resend` says of each day which row of an id counts: `first` or `last`. Of `closed` days only what
+    came late is counted.
+    """
 
     alone: Count
     days: Mapping[int, Count]
+    resend: Mapping[int, str]
+    closed: Collection[int] = ()
 
 
 @contextmanager
@@ -34,27 +41,47 @@ def counted(
     matcher: WorkTable,
     store: UsageStore,
     *,
+    first_reported: Callable[[int], tuple[str, str] | None] = lambda _: None,
     area: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Staged, Counted]]:
     """Yield the rows of a question staged beside the store, and what they come to.
 
-    `area` is a folder to stage in where the store must not be touched. Raises InputError where a
-    file cannot be read as a whole, or where an id of the period stands for two works.
+    What was recorded counts too. `first_reported` gives the policy and the way to resend that a day
+    was first reported with. `area` is a folder to stage in where the store must not be touched.
+    Raises InputError where a file cannot be read as a whole, or where an id of the period stands for
+    two works; StoreFailed where another process is at the store.
     """
-    from royalty.logs import GOOD_ROWS, Counting, engine, read_rows
+    from royalty.logs import GOOD_ROWS, Counting, engine, make_rows, read_rows
 
+    if area is None:
+        ingest.flush(store, whole=True)
     with engine() as connection:
-        sources = read_rows(connection, question.sources, progress)
+        make_rows(connection)
+        sources = read_rows(connection, question.sources, progress) if question.sources else []
         counting = Counting(connection, matcher, question.policy, question.period)
         counting.add(GOOD_ROWS)
         alone = counting.result(sources, *_rows_read(connection))
-        with store.staged(connection, "rows", question.period, area=area) as staged:
+        recorded = None if area is None else ingest.load(connection, store)
+        with store.staged(
+            connection, "rows", question.period, area=area, recorded=recorded
+        ) as staged:
+            resend = {
+                day: _resend(staged, day, question, first_reported(day)) for day in question.period
+            }
             days = {
-                day: count_day(connection, staged, day, matcher, question)
+                day: count_day(connection, staged, day, matcher, question, resend[day])
                 for day in question.period
             }
-            yield staged, Counted(alone, days)
+            closed = {day for day in question.period if staged.is_closed(day)}
+            yield staged, Counted(alone, days, resend, closed)
+
+
+def _resend(staged: Staged, day: int, question: Question, first: tuple[str, str] | None) -> str:
+    """Return which row of an id counts on a day: as it was first reported, else as its rows came."""
+    if first is not None:
+        return first[1]
+    return "last" if staged.last_counts(day) else question.columns.resend
 
 
 def count_day(
@@ -63,6 +90,7 @@ def count_day(
     day: int,
     matcher: WorkTable,
     question: Question,
+    resend: str | None = None,
 ) -> Count:
     """Return the count of a whole day, stored rows and staged ones together.
 
@@ -75,7 +103,8 @@ def count_day(
         return Count(0, 0, dict.fromkeys(REASONS, 0), 0, [], [], [], 0, [])
     only = Period(day, day)
     counting = Counting(connection, matcher, question.policy, only)
-    counting.add(staged.recount_query(day, resend=question.columns.resend == "last"), only)
+    last = (resend or question.columns.resend) == "last"
+    counting.add(staged.recount_query(day, resend=last), only)
     return counting.result([])
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from royalty import delivery
 from royalty import journal as journals
 from royalty.batches import MAX_TRANSACTION_GAS, Draft, Tariffs, drafts, fitted
-from royalty.days import format_day
-from royalty.errors import FundsTooLow, InputError, LimitTooLow, NodeRefused
+from royalty.days import format_day, parse_day, today
+from royalty.errors import FundsTooLow, InputError, LimitTooLow, NodeRefused, StoreFailed
 from royalty.evidence import (
     Counts,
     Document,
@@ -42,11 +42,12 @@ from royalty.questions import (
     read_question,
     require_over,
 )
+from royalty.recorder import FLUSH_BYTES, FLUSH_SECONDS, Recorder
 from royalty.recount import Counted, counted
 from royalty.settings import MAX_DEADLINE_SECONDS, MAX_WINDOW, WINDOW, parse_gwei
 from royalty.store import UsageStore
-from royalty.terms import Item, amount_nano, difference, held_rows, units_of
-from royalty.usage import Kind, Line
+from royalty.terms import Held, Item, amount_nano, difference, held_rows, units_of
+from royalty.usage import Kind, Line, WorkRef
 from royalty.worksmap import WorksMap
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from royalty.chain.ledger import Call
     from royalty.client import Royalty
     from royalty.delivery import Link
+    from royalty.ingest import Ingested
     from royalty.logs import Count
     from royalty.logs import Source as LogSource
 
@@ -297,7 +299,7 @@ class Report:
 
 def report(
     session: Royalty,
-    logs: Logs,
+    logs: Logs | None = None,
     *,
     day: Day | None = None,
     since: Day | None = None,
@@ -316,7 +318,9 @@ def report(
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> Report:
-    """Report the usage of UTC days (both inclusive) in logs, and return what was sent.
+    """Report the usage of UTC days (both inclusive) in logs and what was recorded, and return what was sent.
+
+    Without `logs` it is what was recorded and ingested.
 
     Sends the difference to what was reported for these days before, so the same log again sends
     nothing. `evidence` is a folder for manifests and what they name; `confirmations` how many blocks
@@ -455,12 +459,13 @@ def _send(job: _Job) -> None:
     session, link = job.session, job.link()
     with journals.opened(session.platform_dir(), _owner(session)) as journal:
         try:
-            _require_rules(journal, job.question)
+            _require_rules(journal, job.question, job.store)
             _write_evidence(job, journal)
             delivery.take_up(link, journal)
             if _plan(job, link, journal):
                 _write_evidence(job, journal)
                 delivery.deliver(link, journal)
+            _close_days(job, journal)
         finally:
             job.report.pending = [Sent.of(batch) for batch in journal.pending()]
 
@@ -471,7 +476,13 @@ def _plan(job: _Job, link: Link, journal: Journal) -> bool:
     accepted = Accepted.read(job.session, _deep_block(job.session, job.way.depth))
     works_map = job.works_map()
     matcher = accepted.matcher(job.session, works_map)
-    with counted(job.question, matcher, job.store, progress=job.progress) as (staged, found):
+    with counted(
+        job.question,
+        matcher,
+        job.store,
+        first_reported=journal.rules,
+        progress=job.progress,
+    ) as (staged, found):
         _require_columns(journal, job.question, found.alone.sources)
         due = _compare(job, accepted, journal, found)
         parts = _divide(link, accepted, due)
@@ -483,14 +494,40 @@ def _plan(job: _Job, link: Link, journal: Journal) -> bool:
         staged.commit()
         job.store.keep_map(works_map)
         crash_at("after-store")
-    documents = _documents(job, accepted, works_map)
-    manifests = _manifests(job, found, parts, number, documents)
-    plans = [
-        _batch_plan(job, draft, manifest)
-        for (draft, _), manifest in zip(parts, manifests, strict=True)
-    ]
-    journal.plan(plans, documents.values())
+        documents = _documents(job, accepted, works_map)
+        manifests = _manifests(job, found, parts, number, documents)
+        plans = [
+            _batch_plan(found, draft, manifest)
+            for (draft, _), manifest in zip(parts, manifests, strict=True)
+        ]
+        journal.plan(plans, documents.values())
+        held = {item.day for item in job.report.held}
+        staged.mark_counted({day: _standing(journal, day) for day in found.days if day not in held})
     return bool(plans)
+
+
+def _close_days(job: _Job, journal: Journal) -> None:
+    """Close the days that the platform need not keep open, where all their usage has settled."""
+    from royalty.logs import engine
+
+    retain = job.session.settings.retain_days
+    if retain is None:
+        return
+    pending = {batch.day for batch in journal.pending()}
+    first = min(today(), job.session.today()) - retain
+    days = {
+        day: _standing(journal, day)
+        for day in job.store.days()
+        if day < first and day not in pending
+    }
+    if days:
+        with engine() as connection, suppress(StoreFailed):  # busy: the next report closes them
+            job.store.close(connection, days)
+
+
+def _standing(journal: Journal, day: int) -> str:
+    """Return what is reported of a day in words: others once a batch is void, or one was adopted."""
+    return json.dumps(sorted((*key, units) for key, units in journal.reported(day).items()))
 
 
 def _preview(job: _Job) -> None:
@@ -502,13 +539,18 @@ def _preview(job: _Job) -> None:
         tempfile.TemporaryDirectory(prefix="royalty-") as area,
     ):
         journal = existing or journals.empty()
-        _require_rules(journal, job.question)
+        _require_rules(journal, job.question, job.store)
         _require_store(job, journal)
         made.pending = [Sent.of(batch) for batch in journal.pending()]
         accepted = Accepted.read(session, _deep_block(session, job.way.depth))
         matcher = accepted.matcher(session, job.works_map())
         with counted(
-            job.question, matcher, job.store, area=Path(area, STORE), progress=job.progress
+            job.question,
+            matcher,
+            job.store,
+            first_reported=journal.rules,
+            area=Path(area, STORE),
+            progress=job.progress,
         ) as (_, found):
             _require_columns(journal, job.question, found.alone.sources)
             due = _compare(job, accepted, journal, found)
@@ -547,7 +589,7 @@ def _owner(session: Royalty) -> Owner:
     )
 
 
-def _require_rules(journal: Journal, question: Question) -> None:
+def _require_rules(journal: Journal, question: Question, store: UsageStore) -> None:
     """Raise InputError where a day was first reported under another policy, or way to resend."""
     policy, resend = question.policy.digest, question.columns.resend
     for day in question.period:
@@ -558,6 +600,8 @@ def _require_rules(journal: Journal, question: Question) -> None:
                 f" ({before[0][:18]}…), not under {question.policy.name} {question.policy.version}"
                 f" ({policy[:18]}…); pass that one with --policy: what was reported is final"
             )
+        if not question.sources or store.last_counts(day):
+            continue  # what was recorded is counted as the day was first reported
         if before is not None and before[1] != resend:
             raise InputError(
                 f'{format_day(day)} was first reported with resend = "{before[1]}" in its columns'
@@ -628,12 +672,22 @@ def _compare(
     taken_up = {batch.batch for batch in made.batches}
     due = {}
     for day, counted_items in items.items():
+        if day in found.closed:
+            made.held += [replace(item, held=Held.CLOSED_DAY) for item in counted_items]
+            made.already += [_final(day, *entry) for entry in journal.reported(day).items()]
+            continue
         differs = difference(day, counted_items, journal.reported(day))
         made.already += _already(counted_items, journal.reported(day, without=taken_up))
         made.held += differs.held
         made.negative += differs.negative
         due[day] = differs.due
     return due
+
+
+def _final(day: int, key: tuple[int, int, Kind, int], units: int) -> Item:
+    """Return what was reported of a closed day, which is not counted again."""
+    catalogue, version, kind, index = key
+    return Item(day, WorkRef(catalogue, index), kind, version, units, 0)
 
 
 def _already(
@@ -787,7 +841,7 @@ def _counts(count: Count) -> Counts:
     return Counts(count.rows, count.qualified, count.excluded)
 
 
-def _batch_plan(job: _Job, draft: Draft, manifest: Manifest) -> Plan:
+def _batch_plan(found: Counted, draft: Draft, manifest: Manifest) -> Plan:
     content = manifest.to_bytes()
     return Plan(
         manifest.batch,
@@ -797,7 +851,7 @@ def _batch_plan(job: _Job, draft: Draft, manifest: Manifest) -> Plan:
         evidence_of(content),
         content,
         manifest.policy,
-        job.question.columns.resend,
+        found.resend[draft.day],
     )
 
 
@@ -956,6 +1010,12 @@ def adopt(session: Royalty, number: int, *, confirmations: int | None = None) ->
     return Adoption(Sent.of(adopted), tuple(batch.number for batch in void))
 
 
+def forget(session: Royalty, month: str) -> None:
+    """Destroy the secret of a month (`YYYY-MM`) of which every day is closed; InputError where one is not."""
+    parse_day(f"{month}-01", what="month")
+    UsageStore(session.platform_dir() / STORE).forget(month)
+
+
 class Usage:
     """Usage of one platform, for a session: `royalty.usage`.
 
@@ -1001,7 +1061,7 @@ class Usage:
 
     def report(
         self,
-        logs: Logs,
+        logs: Logs | None = None,
         *,
         day: Day | None = None,
         since: Day | None = None,
@@ -1042,6 +1102,46 @@ class Usage:
             into=into,
             say=say,
         )
+
+    def recorder(
+        self,
+        *,
+        resend: str = "first",
+        flush_seconds: float = FLUSH_SECONDS,
+        flush_bytes: int = FLUSH_BYTES,
+    ) -> Recorder:
+        """Return what keeps single rows, durable when its `record` returns; see `royalty.recorder.Recorder`.
+
+        >>> with royalty.usage.recorder() as recorder:  # doctest: +SKIP
+        ...     recorder.record(usage_id="a1", work="12/3", watched_seconds=184)
+        """
+        store = UsageStore(self._session.platform_dir() / STORE)
+        return Recorder(store, resend=resend, flush_seconds=flush_seconds, flush_bytes=flush_bytes)
+
+    def ingest(
+        self,
+        logs: Logs,
+        *,
+        columns: str | Path | None = None,
+        separator: str | None = None,
+        progress: Progress | None = None,
+    ) -> Ingested:
+        """Keep the rows of files (`-`: standard input) for later reports; see `royalty.ingest.ingest`.
+
+        >>> royalty.usage.ingest("views.csv").kept  # doctest: +SKIP
+        """
+        from royalty.ingest import ingest
+
+        store = UsageStore(self._session.platform_dir() / STORE)
+        named = [logs] if isinstance(logs, str | Path) else logs
+        return ingest(store, named, columns=columns, separator=separator, progress=progress)
+
+    def forget(self, month: str) -> None:
+        """Destroy the secret that a month's viewers are kept under; see `UsageStore.forget`.
+
+        >>> royalty.usage.forget("2026-01")  # doctest: +SKIP
+        """
+        forget(self._session, month)
 
     def status(self) -> Status:
         """Return the journal beside what the ledger has; reads only.

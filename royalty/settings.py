@@ -28,7 +28,9 @@ _TOP = {
     "max_fee": (str, int),
     "window": int,
     "deadline": int,
+    "store": dict,
 }
+_STORE = {"retain_days": int}
 _NETWORK = {
     "rpc": (str, list),
     "chain_id": int,
@@ -115,6 +117,7 @@ class Settings:
     max_fee: str | int | None = None
     window: int | None = None
     deadline: int | None = None
+    retain_days: int | None = None
 
     @classmethod
     def load(
@@ -169,6 +172,7 @@ class Settings:
             max_fee=table.get("max_fee", toml.get("max_fee")),
             window=table.get("window", toml.get("window")),
             deadline=table.get("deadline", toml.get("deadline")),
+            retain_days=toml.get("store", {}).get("retain_days"),
         )
 
     @property
@@ -196,6 +200,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
     _check(path, "", document, _TOP)
+    _check(path, "store.", document.get("store", {}), _STORE)
     for name, table in document.get("networks", {}).items():
         if not isinstance(table, dict):
             raise InputError(f"{path}: networks.{name} is not a table; write [networks.{name}]")

@@ -19,6 +19,7 @@ class Held(StrEnum):
 
     RIVAL_CATALOGUE = "rival_catalogue"
     DEARER_THAN_ACCEPTED = "dearer_than_accepted"
+    CLOSED_DAY = "closed_day"
 
 
 class Deal(Protocol):

@@ -46,6 +46,9 @@ rpc = "https://..."
 chain_id = 8453
 contract = "0x..."
 confirmations = 12
+
+[store]
+retain_days = 90   # older days are closed once everything of them is reported; left out: none are
 ```
 
 Amounts of nano-tokens (`x_nano`) are strings of digits, the same in tokens stands beside them as `x`;

@@ -22,14 +22,15 @@ LAYERS = (
     {"splitsheet", "evidence", "findings", "batches", "metadata", "settings", "terms"},
     {"chain"},
     {"journal", "logs", "index", "worksmap"},
+    {"segments"},
     {"store", "records", "sending", "delivery", "proof"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
-    | {"audit", "questions", "recount", "reports"},
+    | {"audit", "questions", "ingest", "recorder", "recount", "reports"},
     {"client"},
     {"demo"},
     {"cli"},
 )
-READERS = {"logs", "store", "index", "history", "reconcile", "recount"}
+READERS = {"logs", "store", "ingest", "index", "history", "reconcile", "recount"}
 KNOWN_BY: dict[str, set[str]] = {
     "web3": {"chain"},
     "eth_account": {"chain"},

@@ -15,6 +15,7 @@ from royalty.errors import ChainError
 from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
+    from royalty.ingest import Ingested
     from royalty.reports import Check, Report, Sent, Status
     from royalty.terms import Item
 
@@ -23,6 +24,16 @@ KINDS = ("view", "download", "excerpt")
 
 LOGS = Annotated[
     list[str], typer.Argument(metavar="LOG...", help="Files or globs: CSV, TSV, JSONL, Parquet.")
+]
+SOME_LOGS = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[LOG...]", help="Files or globs; none: what was recorded and ingested."
+    ),
+]
+FILES = Annotated[
+    list[str],
+    typer.Argument(metavar="-|FILE...", help="Files or globs, as logs; - is the standard input."),
 ]
 DAY = Annotated[
     str | None, typer.Option("--day", metavar="DAY", help="The UTC day of the usage, YYYY-MM-DD.")
@@ -152,7 +163,7 @@ def check(
 @command(usage, sends=True)
 def report(
     run: Run,
-    logs: LOGS,
+    logs: SOME_LOGS = None,
     day: DAY = None,
     since: SINCE = None,
     until: UNTIL = None,
@@ -168,7 +179,7 @@ def report(
     max_fee: MAX_FEE = None,
     deadline: DEADLINE = None,
 ) -> None:
-    """Report the usage in logs; the same log again sends nothing, late rows send the difference.
+    """Report the usage in logs, and what was recorded; late rows send the difference, the same log nothing.
 
     Takes up what an earlier report left unfinished first. Exit 1 where something is held, or was
     reported too much (which is final); exit 3 before anything is sent where money or limit are short.
@@ -182,7 +193,7 @@ def report(
         with _counting() as advance:
             reports.report(
                 run.royalty,
-                logs,
+                logs or None,
                 day=day,
                 since=since,
                 until=until,
@@ -211,6 +222,52 @@ def report(
         lambda: _report_text(made, symbol),
         findings=made.findings and not made.dry_run,
     )
+
+
+@command(usage)
+def ingest(
+    run: Run,
+    logs: FILES,
+    columns: COLUMNS = None,
+    separator: SEPARATOR = None,
+    platform: PLATFORM = None,
+) -> None:
+    """Keep the rows of files for later reports; the same rows again add nothing.
+
+    They are on the disk when the command ends. Exit 1 where rows are malformed: they are listed, and
+    the others kept.
+    """
+    from royalty import ingest as ingesting
+    from royalty.reports import STORE
+    from royalty.store import UsageStore
+
+    run.platform = platform
+    with _counting() as advance:
+        found = ingesting.ingest(
+            UsageStore(run.royalty.platform_dir() / STORE),
+            logs,
+            columns=columns,
+            separator=separator,
+            progress=advance,
+        )
+    run.emit(found.document(), lambda: _ingested_text(found), findings=bool(found.malformed))
+
+
+@command(usage)
+def forget(
+    run: Run,
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="YYYY-MM, all its days closed.")],
+    platform: PLATFORM = None,
+) -> None:
+    """Destroy the secret that a month's viewers are kept under: nobody can tell them any more.
+
+    Refused while a day of the month is open ([store] retain_days of royalty.toml closes days).
+    """
+    from royalty import reports
+
+    run.platform = platform
+    reports.forget(run.royalty, month)
+    run.emit({"forgotten": month}, f"the viewers of {month} are forgotten")
 
 
 @command(usage)
@@ -249,6 +306,23 @@ def adopt(
 
 
 # --- text ---
+
+
+def _ingested_text(found: Ingested) -> str:
+    facts = {
+        "rows": f"{found.rows:,}",
+        "kept": f"{found.kept:,}",
+        "  of closed days": f"{found.late:,}",
+        "known already": f"{found.known:,}",
+        "malformed": f"{found.malformed:,}",
+    }
+    listed = [(clean(one.file, 40), one.line, clean(one.reason, 60)) for one in found.listed]
+    blocks = [pairs(facts)]
+    if listed:
+        blocks.append(table(("file", "line", "reason"), listed[:MAX_ROWS], right=(1,)))
+    if found.malformed > MAX_ROWS:
+        blocks.append(f"... and {found.malformed - MAX_ROWS:,} rows more")
+    return "\n\n".join(blocks)
 
 
 def _check_text(found: Check, symbol: str) -> str:
@@ -312,6 +386,7 @@ def _held_text(items: Iterable[Item]) -> str:
         "\n  `royalty platform accept N --despite-rival` reports it all the same",
         "dearer_than_accepted": "the price is above what was accepted;"
         "\n  `royalty platform accept N` accepts today's prices",
+        "closed_day": "it came after its day was closed ([store] retain_days); it is kept, and not reported",
     }
     return "\n".join(
         f"held, {counted(len(found), 'work')}: {reason}: {advice[reason]}"

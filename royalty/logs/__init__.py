@@ -13,7 +13,7 @@ from royalty.logs.counting import (
 )
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
-from royalty.logs.reading import engine, read_rows
+from royalty.logs.reading import engine, make_rows, read_rows
 from royalty.logs.rules import REASONS, apply_rules
 from royalty.logs.sources import Source, find_sources
 
@@ -35,6 +35,7 @@ __all__ = [
     "count",
     "engine",
     "find_sources",
+    "make_rows",
     "read_rows",
     "write_excluded",
 ]

@@ -101,7 +101,7 @@ def read_rows(
     """
     if not sources:
         raise InputError("no log was given; name at least one file")
-    con.execute(f"CREATE TABLE IF NOT EXISTS rows ({', '.join(ROW_COLUMNS)}, malformed VARCHAR)")
+    make_rows(con)
     (first,) = one_row(con, "SELECT coalesce(max(file) + 1, 0) FROM rows")
     meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
     read = []
@@ -110,6 +110,11 @@ def read_rows(
     if not any(source.rows for source in read):
         raise InputError(f"{read[0].path} has no rows" if len(read) == 1 else "no file has a row")
     return read
+
+
+def make_rows(con: DuckDBPyConnection) -> None:
+    """Make the table `rows` where there is none yet."""
+    con.execute(f"CREATE TABLE IF NOT EXISTS rows ({', '.join(ROW_COLUMNS)}, malformed VARCHAR)")
 
 
 def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Meter) -> Source:

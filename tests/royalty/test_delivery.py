@@ -15,6 +15,7 @@ import pytest
 from royalty import journal as journals
 from royalty.chain import sender
 from royalty.chain.accounts import DEV_ACCOUNTS
+from royalty.days import parse_day
 from royalty.errors import (
     FeeAboveCap,
     InputError,
@@ -25,6 +26,7 @@ from royalty.errors import (
 )
 from royalty.journal import Attempt, State
 from royalty.settings import Settings, default_confirmations, parse_gwei
+from royalty.store import UsageStore
 from tests.conftest import Anvil
 from tests.faulty import faulty_node
 from tests.usage_world import DAY, NEXT, World, world
@@ -378,6 +380,28 @@ def test_both_machines_at_once_cannot_double(here: World, tmp_path: Path) -> Non
     for thread in threads:
         thread.join(120)
     assert here.views_on_chain(DAY) == here.views_on_chain(NEXT) == [1, 1, 1]
+
+
+def test_retention_leaves_a_day_open_whose_batch_became_void(
+    here: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(here.folder, other)
+    (here.folder / "royalty.toml").write_text("[store]\nretain_days = 30\n")
+    log = two_days(here)
+    with monkeypatch.context() as patched:
+        killed = stop_at(patched, "before-send")
+        with pytest.raises(killed):
+            here.as_platform().usage.report(log, **BOTH)
+    on(here, other).usage.report(log, day=NEXT)
+    usage = here.as_platform().usage
+    assert usage.adopt(1).voided == (1, 2)
+    assert usage.report(log, day=NEXT).batches == []
+    store = UsageStore(here.as_platform().platform_dir() / "store")
+    assert store.days() == [parse_day(DAY)]
+    usage.report(log, day=DAY)
+    assert here.views_on_chain(DAY) == here.views_on_chain(NEXT) == [1, 1, 1]
+    assert store.days() == []
 
 
 def test_what_is_not_foreign_cannot_be_adopted(here: World) -> None:

@@ -168,6 +168,11 @@ class Royalty:
             )
         return load_account(name, local=self.node.is_local, environ=self.settings.environ)
 
+    @property
+    def named_platform(self) -> str | None:
+        """The platform as it was named, None where it is the account."""
+        return self._platform
+
     @cached_property
     def platform(self) -> str:
         """The address of the platform that usage is reported for."""

@@ -21,7 +21,15 @@ from royalty import delivery
 from royalty import journal as journals
 from royalty.batches import MAX_TRANSACTION_GAS, Draft, Tariffs, drafts, fitted
 from royalty.days import format_day, parse_day, today
-from royalty.errors import FundsTooLow, InputError, LimitTooLow, NodeRefused, StoreFailed
+from royalty.errors import (
+    FundsTooLow,
+    InputError,
+    LimitTooLow,
+    NodeRefused,
+    NodeTimeout,
+    NodeUnreachable,
+    StoreFailed,
+)
 from royalty.evidence import (
     Counts,
     Document,
@@ -32,6 +40,7 @@ from royalty.evidence import (
     new_salt,
     write_evidence,
 )
+from royalty.files import write_json
 from royalty.journal import Batch, Journal, Owner, Plan, State, crash_at
 from royalty.questions import (
     Accepted,
@@ -44,7 +53,7 @@ from royalty.questions import (
 )
 from royalty.recorder import FLUSH_BYTES, FLUSH_SECONDS, Recorder
 from royalty.recount import Counted, counted
-from royalty.settings import MAX_DEADLINE_SECONDS, MAX_WINDOW, WINDOW, parse_gwei
+from royalty.settings import LOCAL, MAX_DEADLINE_SECONDS, MAX_WINDOW, WINDOW, parse_gwei
 from royalty.store import UsageStore
 from royalty.terms import Held, Item, amount_nano, difference, held_rows, units_of
 from royalty.usage import Kind, Line, WorkRef
@@ -1010,10 +1019,34 @@ def adopt(session: Royalty, number: int, *, confirmations: int | None = None) ->
     return Adoption(Sent.of(adopted), tuple(batch.number for batch in void))
 
 
+def store_of(session: Royalty) -> UsageStore:
+    """Return the store of a session's platform, without a node too where one has answered before.
+
+    Its folder is named after the chain's genesis, so it is noted down for every named network: usage
+    must be kept while no node answers. Of the local chain, which begins anew, nothing is noted.
+    """
+    settings = session.settings
+    path = settings.state / "stores.json"
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    key = json.dumps(
+        [settings.network, settings.contract, settings.account, session.named_platform]
+    )
+    try:
+        folder = session.platform_dir()
+    except (NodeUnreachable, NodeTimeout, NodeRefused):  # of several addresses: what the first said
+        if key not in known:
+            raise
+        return UsageStore(settings.state / known[key] / STORE)
+    noted = str(folder.relative_to(settings.state))
+    if settings.network != LOCAL and known.get(key) != noted:
+        write_json(path, known | {key: noted})
+    return UsageStore(folder / STORE)
+
+
 def forget(session: Royalty, month: str) -> None:
     """Destroy the secret of a month (`YYYY-MM`) of which every day is closed; InputError where one is not."""
     parse_day(f"{month}-01", what="month")
-    UsageStore(session.platform_dir() / STORE).forget(month)
+    store_of(session).forget(month)
 
 
 class Usage:
@@ -1115,7 +1148,7 @@ class Usage:
         >>> with royalty.usage.recorder() as recorder:  # doctest: +SKIP
         ...     recorder.record(usage_id="a1", work="12/3", watched_seconds=184)
         """
-        store = UsageStore(self._session.platform_dir() / STORE)
+        store = store_of(self._session)
         return Recorder(store, resend=resend, flush_seconds=flush_seconds, flush_bytes=flush_bytes)
 
     def ingest(
@@ -1132,7 +1165,7 @@ class Usage:
         """
         from royalty.ingest import ingest
 
-        store = UsageStore(self._session.platform_dir() / STORE)
+        store = store_of(self._session)
         named = [logs] if isinstance(logs, str | Path) else logs
         return ingest(store, named, columns=columns, separator=separator, progress=progress)
 

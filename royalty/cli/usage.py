@@ -238,13 +238,12 @@ def ingest(
     the others kept.
     """
     from royalty import ingest as ingesting
-    from royalty.reports import STORE
-    from royalty.store import UsageStore
+    from royalty.reports import store_of
 
     run.platform = platform
     with _counting() as advance:
         found = ingesting.ingest(
-            UsageStore(run.royalty.platform_dir() / STORE),
+            store_of(run.royalty),
             logs,
             columns=columns,
             separator=separator,

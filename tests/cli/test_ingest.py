@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from royalty import Royalty
+from royalty.settings import Settings
 from tests.conftest import Anvil, Ran
 from tests.usage_world import DAY, NEXT, World, world
 
@@ -133,3 +135,31 @@ def test_a_row_that_no_report_can_name_is_refused(here: World, quick: Callable[.
     log = here.log("log.csv", [("a", 0, "view", "1969-12-31T10:00:00Z", 40, "")])
     found = quick("usage", "ingest", log, *PLATFORM, exit=1)
     assert found["malformed_rows"][0]["reason"] == "started_at lies outside 1970 to 2149"
+
+
+def test_usage_is_kept_while_no_node_answers(
+    here: World, quick: Callable[..., Ran], folder: Path, ledger: dict[str, Any]
+) -> None:
+    (folder / "royalty.toml").write_text(
+        'network = "ours"\n[networks.ours]\nrpc = "http://127.0.0.1:9"\nchain_id = 31337\n'
+    )
+    dead = {"ROYALTY_RPC": "http://127.0.0.1:9"}
+    log, more = here.views("log.csv", 2), here.views("more.csv", 0, 3)
+    assert "kept" not in quick("usage", "ingest", log, *PLATFORM, exit=3, env=dead).document
+    assert quick("usage", "ingest", log, *PLATFORM)["kept"] == 2
+    assert quick("usage", "ingest", more, *PLATFORM, env=dead)["kept"] == 3
+    settings = Settings.load(
+        account="dev1",
+        contract=ledger["royalty"],
+        rpc=dead["ROYALTY_RPC"],
+        folder=folder,
+        environ={},
+    )
+    with Royalty(settings).usage.recorder() as recorder:
+        recorder.record(
+            usage_id="r", work=here.work(2), started_at=f"{DAY}T12:00:00Z", watched_seconds=40
+        )
+    other = ("--account", "dev2")
+    quick("usage", "ingest", more, *other, exit=3, env=dead)
+    quick("usage", "report", "--day", DAY, *PLATFORM)
+    assert here.views_on_chain() == [2, 3, 1]

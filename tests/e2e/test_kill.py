@@ -100,6 +100,33 @@ def test_a_report_killed_again_and_again_lands_once(
     assert len(here.reported()) == 2
 
 
+@pytest.mark.parametrize(
+    "point",
+    ["before-part", "after-part", "after-commit", "after-remove", "after-store", "after-send"],
+)
+def test_what_was_recorded_lands_once_where_the_report_without_a_log_is_killed(
+    here: World, run: Callable[..., Ran], killed: Callable[..., Any], point: str
+) -> None:
+    with here.as_platform().usage.recorder(flush_seconds=3600) as recorder:
+        for at in range(5):
+            recorder.record(
+                usage_id=at, work=here.work(), started_at=f"{DAY}T12:00:00Z", watched_seconds=40
+            )
+        recorder._writer.seal()  # a segment that ended, and one that is being written
+        recorder.record(
+            usage_id="live", work=here.work(), started_at=f"{NEXT}T12:00:00Z", watched_seconds=40
+        )
+        done = killed(point)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        run("usage", "report", *PERIOD)
+    run("usage", "report", *PERIOD)
+    assert here.units_on_chain() == {
+        (parse_day(DAY), here.work(), "view"): 5,
+        (parse_day(NEXT), here.work(), "view"): 1,
+    }
+    assert len(here.reported()) == 2
+
+
 def test_what_was_left_lands_before_other_rows_are_counted(
     here: World, run: Callable[..., Ran], killed: Callable[..., Any]
 ) -> None:

@@ -253,19 +253,22 @@ def stuck(cycle: Cycle) -> None:
 
 def taken_back_in_flight(cycle: Cycle) -> None:
     """Landed, noted, not deep enough; then a reorg takes it."""
-    cycle.depth = 40
+    cycle.depth, cycle.mines = 20, False
     cycle.report("after-land")
-    cycle.reorg(cycle.random.randint(2, 5))
-    cycle.depth = 0
+    cycle.reorg()
+    cycle.depth, cycle.mines = cycle.random.randint(0, 3), True
     cycle.report(cycle.point)
+    cycle.trouble()
 
 
 def taken_back_when_settled(cycle: Cycle) -> None:
     """Settled at no confirmations, then a reorg takes it."""
-    cycle.depth = 0
-    cycle.report("after-settle:1")
-    cycle.reorg(cycle.random.randint(3, 5))
+    cycle.depth, cycle.mines = 0, False
+    cycle.report("after-settle")
+    cycle.reorg()
+    cycle.mines = True
     cycle.report(cycle.point)
+    cycle.trouble()
 
 
 def nonce_taken(cycle: Cycle) -> None:

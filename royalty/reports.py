@@ -354,13 +354,13 @@ def report(
         policy=policy,
         separator=separator,
     )
-    if not partial:
-        require_over(session, question.period)
-    folder = None if evidence is None else _new_folder(evidence)
     made = into if into is not None else Report()
     way = Way.of(session, confirmations, window, max_fee, deadline)
-    job = _Job(session, question, way, made, folder, progress, say or (lambda _: None))
     with way.patiently(session):
+        if not partial:
+            require_over(session, question.period)
+        folder = None if evidence is None else _new_folder(evidence)
+        job = _Job(session, question, way, made, folder, progress, say or (lambda _: None))
         if session.dry_run:
             _preview(job)
         else:

@@ -327,8 +327,8 @@ def send_raw(node: Node, raw: bytes) -> str:
         if receipt(node, name) is not None:
             return name
         raise
-    except (NodeTimeout, NodeUnreachable) as error:
-        if error.details.get("refused"):
+    except (NodeTimeout, NodeUnreachable, NodeRefused) as error:
+        if not _may_have_arrived(error):
             raise
         raise NodeTimeout(
             f"no answer when sending {name}; it may land all the same: look for it before sending again",
@@ -336,6 +336,14 @@ def send_raw(node: Node, raw: bytes) -> str:
             pending=[{"transaction": name}],
         ) from None
     return name
+
+
+def _may_have_arrived(error: ChainError) -> bool:
+    """Whether what was sent may have reached a node although no answer said so."""
+    if isinstance(error, NodeUnreachable):
+        return not error.details.get("refused")
+    status = error.details.get("status") or 0
+    return isinstance(error, NodeTimeout) or status >= 500 or bool(error.details.get("garbled"))
 
 
 def receipt(node: Node, transaction: str, *, contract: str | None = None) -> Receipt | None:

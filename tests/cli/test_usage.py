@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from royalty import Royalty
 from tests.conftest import Anvil, Ran, free_port
 from tests.usage_world import DAY, NEXT, World, world
 
@@ -293,3 +295,41 @@ def test_malformed_rows_are_counted_and_the_rest_is_reported(here: World, usage:
     made = usage("report", log, "--day", DAY)
     assert made["batches"][0]["units"]["view"] == 2
     assert usage("check", log, "--day", DAY)["excluded"]["malformed"] == 3
+
+
+def test_what_another_machine_reported_is_shown_and_adopted(
+    here: World, usage: Run, tmp_path: Path
+) -> None:
+    log = here.views("v.csv", 2, 1)
+    other = tmp_path / "other"
+    shutil.copytree(here.folder, other)
+    contract = here.as_platform().ledger.address
+    Royalty.connect(
+        account="dev1", rpc=here.anvil.rpc, contract=contract, folder=other
+    ).usage.report(log, day=DAY)
+    stopped = usage("report", log, "--day", DAY, exit=3)
+    assert stopped["error"] == "JournalStopped"
+    assert "royalty usage adopt 1" in stopped.stderr
+    shown = usage("status", exit=1)
+    assert (shown["in_step"], [one["batch"] for one in shown["foreign"]]) == (False, [1])
+    assert "royalty usage adopt 1" in usage("status", json=False, exit=1).stdout
+    assert "no batch 2" in usage("adopt", 2, exit=2).stderr
+    made = usage("adopt", 1)
+    assert (made["units"]["view"], made["voided"]) == (3, [])
+    again = usage("report", log, "--day", DAY, "--window", 2, "--max-fee", "90.5", "--deadline", 60)
+    assert (again["batches"], again["already_reported"]["view"]) == ([], 3)
+    assert usage("status")["in_step"] is True
+    assert len(here.reported()) == 1
+
+
+def test_several_nodes_may_be_named(here: World, usage: Run) -> None:
+    log = here.views("v.csv", 2)
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    for words in (
+        ("--rpc", nowhere, "--rpc", here.anvil.rpc),
+        ("--rpc", f"{nowhere},{here.anvil.rpc}"),
+    ):
+        usage("report", log, "--day", DAY, *words)
+    assert here.views_on_chain() == [2, 0, 0]
+    usage("report", log, "--day", DAY, "--window", 17, exit=2)
+    assert "gwei" in usage("report", log, "--day", DAY, "--max-fee", "much", exit=2).stderr

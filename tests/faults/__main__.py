@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def _start(job: Callable[[], Iterator[Result]]) -> Iterator[Result]:
                     out.write(json.dumps(result.__dict__) + "\n")
                     out.flush()
             code = 0
+        except Exception:
+            traceback.print_exc()
         finally:
             os._exit(code)
     os.close(writing)
@@ -118,11 +121,17 @@ def point_of(name: str) -> str:
 
 def _import_everything() -> None:
     """Import what a report needs, so that forked children need not; nothing here starts a thread."""
-    import duckdb  # noqa: F401
-    import eth_account  # noqa: F401
-    import web3  # noqa: F401
+    from importlib import import_module
 
-    from royalty.chain import accounts, codec, sender  # noqa: F401
+    import royalty
+
+    for name in ("duckdb", "pyarrow.parquet", "eth_account", "web3", "requests"):
+        import_module(name)
+    for path in sorted(Path(royalty.__file__).parent.rglob("*.py")):
+        parts = path.relative_to(Path(royalty.__file__).parents[1]).with_suffix("").parts
+        if parts[1] not in ("cli", "demo"):
+            import_module(".".join(parts).removesuffix(".__init__"))
+    from royalty.chain import codec
 
     codec.codec()
 

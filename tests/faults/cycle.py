@@ -90,6 +90,8 @@ class Cycle:
             self._compare(expected)
         except Wrong as error:
             self.result.wrong = str(error)
+        except Exception:
+            self.result.wrong = traceback.format_exc()
         self.result.seconds = time.monotonic() - began
         return self.result
 
@@ -253,19 +255,22 @@ def stuck(cycle: Cycle) -> None:
 
 def taken_back_in_flight(cycle: Cycle) -> None:
     """Landed, noted, not deep enough; then a reorg takes it."""
-    cycle.depth = 40
+    cycle.depth, cycle.mines = 20, False
     cycle.report("after-land")
-    cycle.reorg(cycle.random.randint(2, 5))
-    cycle.depth = 0
+    cycle.reorg()
+    cycle.depth, cycle.mines = cycle.random.randint(0, 3), True
     cycle.report(cycle.point)
+    cycle.trouble()
 
 
 def taken_back_when_settled(cycle: Cycle) -> None:
     """Settled at no confirmations, then a reorg takes it."""
-    cycle.depth = 0
-    cycle.report("after-settle:1")
-    cycle.reorg(cycle.random.randint(3, 5))
+    cycle.depth, cycle.mines = 0, False
+    cycle.report("after-settle")
+    cycle.reorg()
+    cycle.mines = True
     cycle.report(cycle.point)
+    cycle.trouble()
 
 
 def nonce_taken(cycle: Cycle) -> None:
@@ -310,7 +315,11 @@ def deal_taken_back(cycle: Cycle) -> None:
     """A deal that a planned batch reports to is gone after a reorg."""
     anvil = cycle.stage.anvil
     before = anvil.request("evm_snapshot")
-    cycle._child("", None, open_another)
+    rate, cycle.rate = cycle.rate, 0.0
+    _, said = cycle._child("", None, open_another)
+    cycle.rate = rate
+    if said:
+        raise Wrong(f"the other catalogue could not be opened: {said}")
     extra = json.loads((cycle.folder / "another.json").read_text())
     with (cycle.folder / "log.csv").open("a", newline="") as file:
         row = ["another", f"{extra}/0", "view", f"{DAYS[0]}T12:00:00Z", 40, 600, "another"]
@@ -396,9 +405,6 @@ def open_another(session: Any) -> None:
     producer = Royalty.connect(
         account="dev0", rpc=stage.rpc, contract=stage.contract, folder=stage.folder
     )
-    for one in (producer, session):
-        one.node.patience = 10.0
-    ask(stage.rpc, "faults_set", 0, 0.0)
     catalogue = open_catalogue(producer, stage.folder, 1, salt="aa")
     session.platforms.accept(catalogue)
     (stage.folder / "another.json").write_text(json.dumps(catalogue))

@@ -18,6 +18,7 @@ from royalty.errors import (
     FundsTooLow,
     NodeBehind,
     NodeRefused,
+    NodeTimeout,
     NodeUnreachable,
     NonceTooHigh,
     NonceTooLow,
@@ -180,3 +181,16 @@ def test_a_node_far_behind_is_passed_over(anvil: Anvil, faulty: FaultyNode) -> N
         faulty.fault = second.fault = behind
         with pytest.raises(NodeBehind, match="behind block"):
             node.head()
+
+
+@pytest.mark.chain
+@pytest.mark.parametrize("fault", ["500", "cut", "drop", "drop after"])
+def test_what_was_sent_without_a_good_answer_may_have_arrived(
+    faulty: FaultyNode, fault: str
+) -> None:
+    from royalty.chain.sender import send_raw
+
+    node = Node.connect(faulty.rpc)
+    faulty.fault = lambda _: fault
+    with pytest.raises(NodeTimeout, match="it may land all the same"):
+        send_raw(node, b"raw")

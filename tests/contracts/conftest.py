@@ -5,11 +5,14 @@ Every module deploys its own ledger, at noon of a UTC day; every test starts fro
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+from brownie.network.transaction import TransactionReceipt
 from eth_utils import keccak
 from helpers import NANO, Proposal, Tariff, event, pack_split, to_noon
+from web3.exceptions import TransactionNotFound
 
 # 0.003, 0.5 and 0.0001 of a token.
 PRICES = Tariff(view=3_000_000, download=500_000_000, excerpt=100_000)
@@ -33,6 +36,26 @@ def fresh_build():
 def lean_requests(web3):
     """web3's validation asks for the chain's id twice before each request: three times the traffic."""
     web3.middleware_onion.remove("validation")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_receipts(web3):
+    """Anvil counts a nonce a moment before it has the receipt; Brownie takes that for a lost transaction."""
+    confirm = TransactionReceipt._await_confirmation
+
+    def await_confirmation(receipt, *args, **kwargs):
+        ends = time.monotonic() + 10
+        while time.monotonic() < ends:
+            try:
+                web3.eth.get_transaction_receipt(receipt.txid)
+                break
+            except TransactionNotFound:
+                time.sleep(0.005)
+        return confirm(receipt, *args, **kwargs)
+
+    TransactionReceipt._await_confirmation = await_confirmation
+    yield
+    TransactionReceipt._await_confirmation = confirm
 
 
 @pytest.fixture(autouse=True)

@@ -470,7 +470,8 @@ class Journal:
 
     def _add(self, batch: Batch, attempt: Attempt) -> None:
         self._db.execute(
-            "INSERT INTO attempts (hash, batch, nonce, sender, raw, state)"
+            # After a reorg the very bytes that were given up may be signed once more.
+            "INSERT OR REPLACE INTO attempts (hash, batch, nonce, sender, raw, state)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             (
                 attempt.hash,

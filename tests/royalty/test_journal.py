@@ -124,6 +124,13 @@ def test_a_batch_whose_transaction_is_lost_is_signed_anew_under_its_number(
     assert [each.hash for each in journal.attempts(batch, AttemptState.LIVE)] == ["0xb"]
 
 
+def test_bytes_that_were_given_up_may_be_signed_once_more(journal: Journal) -> None:
+    batch = journal.sign(journal.plan([plan(1)], [])[0], attempt("a"))
+    batch = journal.unsign(batch, AttemptState.LOST, "nonce taken")
+    batch = journal.sign(batch, attempt("a"))
+    assert [each.state for each in journal.attempts(batch)] == [AttemptState.LIVE]
+
+
 def test_a_settled_batch_is_reopened_for_the_same_bytes(journal: Journal) -> None:
     batch = journal.sent(journal.sign(journal.plan([plan(1)], [])[0], attempt("a")))
     batch = journal.settle(batch, "0xa", 9, "0xblock")

@@ -179,11 +179,18 @@ def ingest(
     """Keep the rows of files in the store for later reports, durable when this returns.
 
     `-` is the standard input. The same rows again add nothing, so a run that was killed is repeated.
-    Raises InputError where a file cannot be read as a whole, StoreFailed where the store is busy.
+    Raises InputError where a file cannot be read as a whole or has no ids, StoreFailed where the
+    store is busy.
     """
     from royalty.logs import Columns, engine, find_sources, read_rows
 
     shape = Columns.load(columns)
+    if not shape.has_ids:
+        # A report knows such a log by its SHA-256; single rows, read by other columns, would be others.
+        raise InputError(
+            "rows without a usage_id are reported, not ingested: read by other columns they would"
+            " count twice; use `royalty usage report LOG`, or name the column of the id"
+        )
     with tempfile.TemporaryDirectory(prefix="royalty-") as folder, engine() as connection:
         files = [_spooled(Path(folder)) if str(one) == "-" else one for one in logs]
         sources = read_rows(connection, find_sources(files, shape, separator), progress)

@@ -137,6 +137,15 @@ def test_a_row_that_no_report_can_name_is_refused(here: World, quick: Callable[.
     assert found["malformed_rows"][0]["reason"] == "started_at lies outside 1970 to 2149"
 
 
+def test_a_log_without_ids_is_not_ingested_since_other_columns_would_count_it_twice(
+    here: World, quick: Callable[..., Ran]
+) -> None:
+    (here.folder / "columns.toml").write_text('work = "video"\nstarted_at = "at"\n')
+    (here.folder / "log.csv").write_text(f"video,at\n{here.work()},{DAY}T01:00:00Z\n")
+    refused = quick("usage", "ingest", "log.csv", "--columns", "columns.toml", exit=2)
+    assert "without a usage_id are reported, not ingested" in refused.stderr
+
+
 def test_usage_is_kept_while_no_node_answers(
     here: World, quick: Callable[..., Ran], folder: Path, ledger: dict[str, Any]
 ) -> None:

@@ -1,8 +1,8 @@
 """JSON that others wrote: parsed with a bound on its depth.
 
-Python's parser recurses in C, up to the process's recursion limit. Importing eth-account raises that
-limit to 100,000 (py_ecc does), which is beyond the stack: without a bound of our own, one line of a
-hundred thousand brackets in a log, or in metadata on chain, would end the process.
+Python's parser recurses in C, up to the process's recursion limit. Importing the newest eth-account
+raises that limit to 100,000 (py_ecc does), which is beyond the stack: without a bound of our own, one
+line of a hundred thousand brackets in a log, or in metadata on chain, would end the process.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def translated(rpc: str, timeout: float, method: str = "") -> Iterator[None]:
             f"no node answers at {shown(rpc)} ({reason}); check --rpc, or run `royalty chain up`",
             refused=refused,
         ) from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NodeRefused(
             f"{shown(rpc)} does not answer {method or 'a request'} as a node does"
             f" ({type(error).__name__}); check --rpc",

@@ -38,7 +38,7 @@ def row(thread: int, at: int) -> dict[str, object]:
 
 
 def one_at_a_time(recorder: Recorder, thread: int, at: int) -> int:
-    recorder.record(**row(thread, at))  # type: ignore[arg-type]
+    recorder.record(**row(thread, at))
     return 1
 
 
@@ -53,7 +53,7 @@ def rate(
     store = UsageStore(folder / "platform" / "store")
     recorder = Recorder(store, flush_seconds=3600, flush_bytes=1 << 40)
     done = [0] * threads
-    recorder.record(**row(threads, 0))  # type: ignore[arg-type]  # makes secret and segment
+    recorder.record(**row(threads, 0))  # makes secret and segment
 
     def go(thread: int) -> None:
         until = time.perf_counter() + seconds

@@ -40,7 +40,7 @@ SELECT CAST(uuid() AS VARCHAR) AS usage_id, '7/' || work AS work,
 FROM (
   SELECT work, CAST(60 + hash(work) % 600 AS BIGINT) AS seconds
   FROM (SELECT CAST(floor(pow(random(), 3) * {WORKS}) AS INTEGER) AS work FROM range({rows}))
-)""")  # type: ignore[attr-defined]
+)""")
 
 
 def size(folder: Path) -> int:
@@ -88,7 +88,7 @@ def close_all(store: UsageStore, connection: object, days: int) -> None:
     """Close every day, as a report does after it counted them."""
     for day in store.days():
         (store.folder / "rows" / str(day) / "counted").touch()
-    closed = store.close(connection, store.days())  # type: ignore[arg-type]
+    closed = store.close(connection, store.days())
     if len(closed) != days:
         raise SystemExit(f"{len(closed)} of {days} days were closed")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,8 +148,8 @@ def _totals(found: Reconciliation, symbol: str) -> dict[str, object]:
     }
 
 
-def _counts(counts: object) -> str:
-    shown = [f"{number:,} {word}" for word, number in dict(counts).items() if number]  # type: ignore[call-overload]
+def _counts(counts: Mapping[str, int]) -> str:
+    shown = [f"{number:,} {word}" for word, number in counts.items() if number]
     return ", ".join(shown) or "none"
 
 

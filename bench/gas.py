@@ -59,6 +59,11 @@ TARGETS: dict[str, tuple[str, int, str]] = {
         2_950_000,
         "5,600,000 0xSplits V2 push",
     ),
+    "post_1": ("post a tally of 1 work, by a reporter", 90_000, "30,353 1inch, funding apart"),
+    "post_1000": ("post a tally of 1,000 works, by a reporter", 90_000, "30,353 1inch, funding apart"),
+    "post_100000": ("post a tally of 100,000 works, by a reporter", 90_000, "30,353 1inch, funding apart"),
+    "settle_1_of_2e20": ("settle 1 leaf of 2^20", 95_000, "54,559 1inch, a holder's claim"),
+    "settle_128": ("settle 128 neighbours of 2^20, 128 deals, per leaf", 10_000, "-"),
 }
 
 
@@ -93,6 +98,47 @@ def pack_allocations(deals: list[tuple[int, bytes]]) -> bytes:
         catalogue.to_bytes(4, "big") + b"\x00\x01" + (len(split) // 24).to_bytes(2, "big") + split
         for catalogue, split in deals
     )
+
+
+Node = tuple[bytes, int]
+
+
+def pack_leaf(catalogue: int, pairs: list[tuple[int, int]]) -> bytes:
+    head = catalogue.to_bytes(4, "big") + b"\x00\x01"
+    group = DAY.to_bytes(2, "big") + bytes([VIEW]) + len(pairs).to_bytes(2, "big")
+    return head + group + b"".join(i.to_bytes(3, "big") + units.to_bytes(3, "big") for i, units in pairs)
+
+
+def pack_node(node: Node) -> bytes:
+    return node[0] + node[1].to_bytes(12, "big")
+
+
+def leaf_node(leaf: bytes, amount: int) -> Node:
+    return bytes(Web3.keccak(b"\x00" + amount.to_bytes(12, "big") + leaf)), amount
+
+
+def join(left: Node, right: Node) -> Node:
+    return bytes(Web3.keccak(b"\x01" + pack_node(left) + pack_node(right))), left[1] + right[1]
+
+
+def neighbour(level: int) -> Node:
+    """What a proof holds of the rest of a tree: a node of as many leaves of 25 dollars as lie under it."""
+    return digest(f"neighbour {level}"), 2_500 * CENT << level
+
+
+def climb(nodes: list[Node], first: int, levels: int) -> tuple[Node, bytes]:
+    """The root above neighbouring nodes of a whole tree, with the proof that leads to it."""
+    proof = b""
+    for level in range(levels):
+        if first % 2:
+            nodes = [neighbour(level), *nodes]
+            proof += pack_node(nodes[0])
+        if len(nodes) % 2:
+            nodes = [*nodes, neighbour(level)]
+            proof += pack_node(nodes[-1])
+        nodes = [join(left, right) for left, right in zip(nodes[::2], nodes[1::2], strict=True)]
+        first //= 2
+    return nodes[0], proof
 
 
 def views(index: int, round_: int) -> int:
@@ -160,6 +206,29 @@ class Chain:
         call = self.royalty.functions.report(self.platform, batch, DAY, evidence, total, usage)
         return self.send(call, sender)
 
+    def post(self, root: Node, leaves: int, works: int) -> int:
+        """By the reporter; what is posted of `works` works is as long for any number of them."""
+        batch = self.royalty.functions.platformOf(self.platform).call()[1] + 1
+        digests = digest(f"evidence of {works}"), digest(f"data of {works}")
+        uri = f"{URI}/tally.parquet"
+        call = self.royalty.functions.post(self.platform, batch, DAY, root[0], leaves, root[1], *digests, uri)
+        return self.send(call, self.reporter)
+
+    def settle(self, catalogues: list[int], first: int, levels: int) -> int:
+        """Of leaves of one work each in a fresh tally of 2^levels leaves."""
+        units = [views(catalogue, 7) for catalogue in catalogues]
+        leaves = [pack_leaf(each, [(each % 7, count)]) for each, count in zip(catalogues, units, strict=True)]
+        amounts = [count * CENT for count in units]
+        nodes = [leaf_node(leaf, amount) for leaf, amount in zip(leaves, amounts, strict=True)]
+        root, proof = climb(nodes, first, levels)
+        self.post(root, 1 << levels, len(leaves))
+        packed = b"".join(
+            len(leaf).to_bytes(3, "big") + amount.to_bytes(12, "big") + leaf
+            for leaf, amount in zip(leaves, amounts, strict=True)
+        )
+        batch = self.royalty.functions.platformOf(self.platform).call()[1]
+        return self.send(self.royalty.functions.settle(self.platform, batch, first, packed, proof), self.producer)
+
 
 def deploy(web3: Web3, name: str, *arguments: Any) -> Any:
     artifact = json.loads((ARTIFACTS / f"{name}.json").read_text())
@@ -175,13 +244,13 @@ def stage(web3: Web3) -> Chain:
     token = deploy(web3, "TestUSD")
     royalty = deploy(web3, "Royalty", token.address)
     chain = Chain(web3, royalty, producer, platform, reporter)
-    money = 10**15
+    money = 10**16
     for call in [
         token.functions.mint(platform, money),
         token.functions.approve(royalty.address, money),
         royalty.functions.deposit(platform, money),
         royalty.functions.setReporter(reporter, True),
-        royalty.functions.setLimit(10**12),
+        royalty.functions.setLimit(10**16),
     ]:
         chain.send(call, platform)
     # Every wallet has been paid before: its balance of the token is not zero.
@@ -249,6 +318,23 @@ def measure(chain: Chain) -> dict[str, int]:
 
     chain.send(pay, chain.platform)
     gas["period_100_deals"] = chain.report(hundred(6), chain.platform) + chain.send(pay, chain.platform)
+    gas |= measure_tallies(chain, five)
+    return gas
+
+
+def measure_tallies(chain: Chain, split: bytes) -> dict[str, int]:
+    gas: dict[str, int] = {}
+    for works in [1, 1_000, 100_000]:
+        root = digest(f"root of {works}"), 2_500 * CENT * works
+        chain.post(root, works, works)
+        gas[f"post_{works}"] = chain.post(root, works, works)
+    first = chain.royalty.functions.catalogues().call() + 1
+    for _ in range(128):
+        chain.open(split)
+    deals = list(range(first, first + 128))
+    place = 0b1010_1010_1010_1010_1010
+    gas["settle_1_of_2e20"] = chain.settle(deals[:1], place, 20)
+    gas["settle_128"] = per(chain.settle(deals, place & ~127, 20), 128)
     return gas
 
 

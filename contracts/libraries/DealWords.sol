@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Deal, Tariff} from "../interfaces/IRoyalty.sol";
-import {NanoTokens} from "./NanoTokens.sol";
+import {Deal, IRoyalty, Tariff} from "../interfaces/IRoyalty.sol";
 
 /// @notice A deal as the one word that it is stored in.
 /// @dev From the lowest bit: accrued 96, view price 40, download price 40, excerpt price 40, from-day 16, until-day 16,
@@ -36,11 +35,12 @@ library DealWords {
         return DealWord.wrap(DealWord.unwrap(word) | (uint256(day) << UNTIL_DAY));
     }
 
-    /// @notice The deal with `nano` more accrued; refused where that does not fit.
+    /// @notice The deal with `nano` more accrued, less than 2^255; refused where that does not fit.
     function plus(DealWord word, uint256 nano) internal pure returns (DealWord) {
-        NanoTokens.narrow(word.accrued() + nano);
-        // What is added stays within the lowest 96 bits, as just checked.
+        // The sum of both is far from overflow. What is added stays within the lowest 96 bits, as checked.
         unchecked {
+            uint256 sum = word.accrued() + nano;
+            if (sum > type(uint96).max) revert IRoyalty.AmountTooLarge(sum);
             return DealWord.wrap(DealWord.unwrap(word) + nano);
         }
     }
@@ -57,7 +57,10 @@ library DealWords {
 
     /// @notice The price of a kind of usage that is 0, 1 or 2, in nano-tokens a unit.
     function price(DealWord word, uint256 kind) internal pure returns (uint40) {
-        return uint40(DealWord.unwrap(word) >> (PRICES + PRICE_BITS * kind));
+        // At most 176 bits.
+        unchecked {
+            return uint40(DealWord.unwrap(word) >> (PRICES + PRICE_BITS * kind));
+        }
     }
 
     /// @notice The first day on which the deal is in force.
@@ -76,9 +79,13 @@ library DealWords {
     }
 
     /// @notice Whether the deal is in force on a day.
-    function inForceOn(DealWord word, uint16 day) internal pure returns (bool) {
-        uint16 until = word.untilDay();
-        return day >= word.fromDay() && (until == 0 || day < until);
+    function inForceOn(DealWord word, uint256 day) internal pure returns (bool) {
+        // Both sides count from the first day. A day before it wraps round to above any last day, as does what lies
+        // before an open end, which is 0.
+        unchecked {
+            uint256 first = word.fromDay();
+            return day - first <= uint256(word.untilDay()) - 1 - first;
+        }
     }
 
     /// @notice The word as people read it.

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IRoyalty} from "../interfaces/IRoyalty.sol";
+import {Calldata} from "./Calldata.sol";
+import {UsageGroups} from "./UsageGroups.sol";
+
+/// @notice Reads packed leaves of tallies: a list of them, each with its amount, then the groups inside one.
+library TallyLeaves {
+    using Calldata for bytes;
+
+    /// @dev Bytes of the deal that a leaf starts with: catalogue (4), version (2).
+    uint256 internal constant DEAL = 6;
+
+    /// @dev Bytes that stand before a leaf of a list: its length (3), its amount (12).
+    uint256 internal constant PREFIX = 15;
+
+    /// @dev Bytes of a group's head: day (2), kind (1), count of pairs (2).
+    uint256 private constant HEAD = 5;
+
+    /// @notice Reads the leaf at `offset` of a list; a list that ends inside it is refused.
+    /// @return amount What the leaf claims, in nano-tokens.
+    /// @return dealId Catalogue and version, see `Ledger`; of no meaning where the leaf is shorter than that.
+    /// @return leaf The leaf itself, its amount standing right before it.
+    /// @return next Where the next leaf starts; the length of `leaves` after the last.
+    function leafAt(
+        bytes calldata leaves,
+        uint256 offset
+    ) internal pure returns (uint96 amount, uint48 dealId, bytes calldata leaf, uint256 next) {
+        // Offsets stay near the length of calldata, far from overflow. A prefix that is cut reads what lies behind it,
+        // but then `next` lies behind the end as well.
+        unchecked {
+            uint256 head = leaves.word(offset);
+            uint256 start = offset + PREFIX;
+            next = start + (head >> 232);
+            if (next > leaves.length) revert IRoyalty.LeavesMalformed(offset, leaves.length);
+            amount = uint96(head >> 136);
+            dealId = uint48(head >> 88);
+            leaf = leaves.part(start, next);
+        }
+    }
+
+    /// @notice Reads the group at `offset` of a leaf; nothing is refused here.
+    /// @return day UTC day of the usage.
+    /// @return kind 0 view, 1 download, 2 excerpt second, or unknown.
+    /// @return pairs The group's pairs, still packed; behind the end of the leaf where the group is cut.
+    /// @return next Where the next group starts; the length of `leaf` after the last, more where the group is cut.
+    function groupAt(
+        bytes calldata leaf,
+        uint256 offset
+    ) internal pure returns (uint256 day, uint256 kind, bytes calldata pairs, uint256 next) {
+        // As in `leafAt`.
+        unchecked {
+            uint256 head = leaf.word(offset);
+            day = head >> 240;
+            kind = uint8(head >> 232);
+            uint256 start = offset + HEAD;
+            next = start + uint16(head >> 216) * UsageGroups.PAIR;
+            pairs = leaf.part(start, next);
+        }
+    }
+}

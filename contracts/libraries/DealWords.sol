@@ -40,7 +40,7 @@ library DealWords {
         // The sum of both is far from overflow. What is added stays within the lowest 96 bits, as checked.
         unchecked {
             uint256 sum = word.accrued() + nano;
-            if (sum > type(uint96).max) revert IRoyalty.AmountTooLarge(sum);
+            if (sum >> 96 != 0) revert IRoyalty.AmountTooLarge(sum);
             return DealWord.wrap(DealWord.unwrap(word) + nano);
         }
     }

@@ -21,6 +21,9 @@ library SumTree {
     /// @dev Bytes of a node: hash (32), sum (12).
     uint256 internal constant NODE = 44;
 
+    /// @dev Bytes of a hash.
+    uint256 private constant HASH = 32;
+
     /// @dev Levels above the leaves of the largest tree, which has 2^24 - 1 of them.
     uint256 private constant LEVELS = 24;
 
@@ -125,7 +128,7 @@ library SumTree {
             uint256 into = start;
             for (uint256 end = start + (count & ~uint256(1)) * NODE; from < end; from += 2 * NODE) {
                 uint256 sum = _sumAt(from) + _sumAt(from + NODE);
-                if (sum > type(uint96).max) revert IRoyalty.AmountTooLarge(sum);
+                if (sum >> 96 != 0) revert IRoyalty.AmountTooLarge(sum);
                 _write(into, _hashPair(from), sum);
                 into += NODE;
             }
@@ -174,8 +177,7 @@ library SumTree {
     function _sumAt(uint256 start) private pure returns (uint256 sum) {
         // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
-            sum := mload(add(start, 12))
+            sum := shr(160, mload(add(start, HASH)))
         }
-        return uint96(sum);
     }
 }

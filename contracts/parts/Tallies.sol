@@ -55,15 +55,17 @@ abstract contract Tallies is Platforms {
         bytes calldata proof
     ) external nonReentrant {
         (StoredTally storage tally, Tally memory state) = _tallyAt(platform, batch);
-        // Effect: credit the deals, return what is void to the platform; all of it undone where the check fails.
+        // Effect: credit the deals; all of it is undone where the check fails.
         SumTree.Span memory span = SumTree.make({first: first, most: leaves.length / TallyLeaves.PREFIX});
-        uint256 refund = _settleAll(tally, state, span, platform, batch, leaves);
-        tally.state = state;
-        _refund(platform, refund);
+        (uint256 settled, uint256 refund) = _settleAll(tally, state, span, platform, batch, leaves);
         // Check: that these are the tally's leaves.
         uint256 end = first + span.count;
         if (end > state.leaves) revert PlaceUnknown({level: 0, index: end - 1, leaves: state.leaves});
         _requireRoot(tally, state, span, state.leaves, proof);
+        // Effect: count what was settled, return what is void to the platform.
+        _count(state, settled);
+        tally.state = state;
+        _refund(platform, refund);
     }
 
     /// @inheritdoc IRoyalty
@@ -110,7 +112,8 @@ abstract contract Tallies is Platforms {
         return _tallies[platform][batch].closed[index >> 8] & (1 << (index & 0xff)) != 0;
     }
 
-    /// @dev Settles what is still open of packed leaves, with all of them in the span; returns what is void.
+    /// @dev Settles what is still open of packed leaves, with all of them in the span; returns what they come to,
+    /// with what of that is void.
     function _settleAll(
         StoredTally storage tally,
         Tally memory state,
@@ -118,17 +121,16 @@ abstract contract Tallies is Platforms {
         address platform,
         uint32 batch,
         bytes calldata leaves
-    ) private returns (uint256 refund) {
+    ) private returns (uint256 settled, uint256 refund) {
         if (leaves.length == 0) revert LeavesMalformed({offset: 0, length: 0});
         uint256 index = span.first;
         uint256 key = index >> 8;
         uint256 bits = tally.closed[key];
         uint256 skipped;
-        uint256 settled;
         // Leaves are as few as fit calldata, amounts 96 bits wide: nothing here can overflow.
         unchecked {
             for (uint256 offset; offset < leaves.length; ++index) {
-                (uint96 amount, uint48 dealId, bytes calldata leaf, uint256 next) = TallyLeaves.leafAt(
+                (uint256 amount, uint48 dealId, bytes calldata leaf, uint256 next) = TallyLeaves.leafAt(
                     leaves,
                     offset
                 );
@@ -148,20 +150,23 @@ abstract contract Tallies is Platforms {
                 settled += amount;
                 StoredDeal storage deal = _deals[dealId];
                 DealWord word = deal.word;
-                LeafFault fault = _faultOf(leaf, amount, word, state.day);
+                uint16 lastDay = state.day;
+                LeafFault fault =
+                    TallyLeaves.isPlain(leaf, amount, word, lastDay)
+                        ? LeafFault.None
+                        : _faultOf(leaf, amount, word, lastDay);
                 if (fault == LeafFault.None) {
                     deal.word = word.plus(amount);
-                    emit LeafSettled(platform, batch, uint24(index), leaf, amount);
+                    emit LeafSettled(platform, batch, uint24(index), leaf, uint96(amount));
                 } else {
                     refund += amount;
-                    emit LeafVoid(platform, batch, uint24(index), leaf, amount, fault);
+                    emit LeafVoid(platform, batch, uint24(index), leaf, uint96(amount), fault);
                 }
             }
             // What lies outside the tree is refused later on.
             state.settledLeaves += uint24(span.count - skipped);
         }
         tally.closed[key] = bits;
-        _count(state, settled);
     }
 
     /// @dev Returns money of a tally to its platform.
@@ -195,9 +200,9 @@ abstract contract Tallies is Platforms {
     /// @dev Why a leaf cannot be paid, the first fault that is met in reading it.
     function _faultOf(
         bytes calldata leaf,
-        uint96 amount,
+        uint256 amount,
         DealWord deal,
-        uint16 lastDay
+        uint256 lastDay
     ) private pure returns (LeafFault) {
         if (leaf.length <= TallyLeaves.DEAL) return LeafFault.Malformed;
         if (!deal.exists()) return LeafFault.DealUnknown;

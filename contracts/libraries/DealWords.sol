@@ -37,11 +37,12 @@ library DealWords {
 
     /// @notice The deal with `nano` more accrued, less than 2^255; refused where that does not fit.
     function plus(DealWord word, uint256 nano) internal pure returns (DealWord) {
-        // The sum of both is far from overflow. What is added stays within the lowest 96 bits, as checked.
+        // What does not fit carries into the bits above the lowest 96, or stands there itself.
         unchecked {
-            uint256 sum = word.accrued() + nano;
-            if (sum >> 96 != 0) revert IRoyalty.AmountTooLarge(sum);
-            return DealWord.wrap(DealWord.unwrap(word) + nano);
+            uint256 sum = DealWord.unwrap(word) + nano;
+            if ((sum ^ DealWord.unwrap(word)) >> 96 != 0)
+                revert IRoyalty.AmountTooLarge(word.accrued() + nano);
+            return DealWord.wrap(sum);
         }
     }
 
@@ -76,6 +77,11 @@ library DealWords {
     /// @notice Whether there is such a deal.
     function exists(DealWord word) internal pure returns (bool) {
         return DealWord.unwrap(word) >> EXISTS != 0;
+    }
+
+    /// @notice The same as a number: 1 where there is no such deal, 0 where there is.
+    function missing(DealWord word) internal pure returns (uint256) {
+        return (DealWord.unwrap(word) >> EXISTS) ^ 1;
     }
 
     /// @notice Whether the deal is in force on a day.

@@ -45,21 +45,22 @@ library SumTree {
     /// @notice An empty span from the index `first` on, with room for `most` nodes; before them for a left neighbour on
     /// every level, after them for a right one.
     function make(uint256 first, uint256 most) internal pure returns (Span memory span) {
-        bytes memory room = new bytes(1 + (LEVELS + most + 1) * NODE);
         uint256 start;
+        uint256 size = (LEVELS + most + 1) * NODE;
+        // Not zeroed, since nodes are written before they are read; the tag of the first pair takes a byte before it.
         // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
-            start := add(room, 33)
+            start := add(mload(0x40), 1)
+            mstore(0x40, and(add(add(start, size), 31), not(31)))
         }
         return Span({start: start + LEVELS * NODE, first: first, count: 0});
     }
 
-    /// @notice Adds the next node to a span that has room for it.
-    function append(Span memory span, bytes32 hash, uint256 sum) internal pure {
+    /// @notice Writes a node of a span; returns where the next one goes.
+    function write(uint256 start, bytes32 hash, uint256 sum) internal pure returns (uint256 next) {
+        _write(start, hash, sum);
         unchecked {
-            uint256 count = span.count;
-            _write(span.start + count * NODE, hash, sum);
-            span.count = count + 1;
+            next = start + NODE;
         }
     }
 
@@ -124,13 +125,15 @@ library SumTree {
     function _joinAll(uint256 start, uint256 count) private pure {
         // Parents are written where nothing is read any more; sums of two amounts of 96 bits do not overflow.
         unchecked {
-            uint256 from = start;
             uint256 into = start;
-            for (uint256 end = start + (count & ~uint256(1)) * NODE; from < end; from += 2 * NODE) {
+            uint256 from = start;
+            uint256 end = start + (count & ~uint256(1)) * NODE;
+            while (from != end) {
                 uint256 sum = _sumAt(from) + _sumAt(from + NODE);
                 if (sum >> 96 != 0) revert IRoyalty.AmountTooLarge(sum);
                 _write(into, _hashPair(from), sum);
                 into += NODE;
+                from += 2 * NODE;
             }
             if (count & 1 != 0) {
                 (bytes32 hash, uint256 sum) = _read(from);

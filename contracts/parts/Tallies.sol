@@ -21,6 +21,18 @@ abstract contract Tallies is Platforms {
         mapping(uint256 key => uint256 bits) closed;
     }
 
+    /// @dev What all leaves of one call share: whose tally, its last day, then what was settled, what of it
+    /// turned out to be void, how many
+    /// were settled before.
+    struct Run {
+        uint256 platform;
+        uint256 batch;
+        uint256 lastDay;
+        uint256 settled;
+        uint256 refund;
+        uint256 skipped;
+    }
+
     mapping(address platform => mapping(uint32 batch => StoredTally tally)) private _tallies;
 
     /// @inheritdoc IRoyalty
@@ -57,15 +69,23 @@ abstract contract Tallies is Platforms {
         (StoredTally storage tally, Tally memory state) = _tallyAt(platform, batch);
         // Effect: credit the deals; all of it is undone where the check fails.
         SumTree.Span memory span = SumTree.make({first: first, most: leaves.length / TallyLeaves.PREFIX});
-        (uint256 settled, uint256 refund) = _settleAll(tally, state, span, platform, batch, leaves);
+        Run memory run = Run({
+            platform: uint256(uint160(platform)),
+            batch: batch,
+            lastDay: state.day,
+            settled: 0,
+            refund: 0,
+            skipped: 0
+        });
+        _settleAll(tally, state, span, run, leaves);
         // Check: that these are the tally's leaves.
         uint256 end = first + span.count;
         if (end > state.leaves) revert PlaceUnknown({level: 0, index: end - 1, leaves: state.leaves});
         _requireRoot(tally, state, span, state.leaves, proof);
         // Effect: count what was settled, return what is void to the platform.
-        _count(state, settled);
+        _count(state, run.settled);
         tally.state = state;
-        _refund(platform, refund);
+        _refund(platform, run.refund);
     }
 
     /// @inheritdoc IRoyalty
@@ -82,7 +102,8 @@ abstract contract Tallies is Platforms {
         // Check: that the tally commits to such a node, that it is broken, that it is open.
         uint256 width = _widthOf({leaves: state.leaves, level: level, index: index});
         SumTree.Span memory span = SumTree.make({first: index, most: 1});
-        span.append({hash: keccak256(preimage), sum: sum});
+        SumTree.write({start: span.start, hash: keccak256(preimage), sum: sum});
+        span.count = 1;
         _requireRoot(tally, state, span, width, proof);
         (uint256 key, uint256 bit) = _placeOf(level, index);
         bool open = tally.closed[key] & bit == 0;
@@ -112,21 +133,20 @@ abstract contract Tallies is Platforms {
         return _tallies[platform][batch].closed[index >> 8] & (1 << (index & 0xff)) != 0;
     }
 
-    /// @dev Settles what is still open of packed leaves, with all of them in the span; returns what they come to,
-    /// with what of that is void.
+    /// @dev Settles what is still open of packed leaves, with all of them in the span.
     function _settleAll(
         StoredTally storage tally,
         Tally memory state,
         SumTree.Span memory span,
-        address platform,
-        uint32 batch,
+        Run memory run,
         bytes calldata leaves
-    ) private returns (uint256 settled, uint256 refund) {
+    ) private {
         if (leaves.length == 0) revert LeavesMalformed({offset: 0, length: 0});
         uint256 index = span.first;
-        uint256 key = index >> 8;
-        uint256 bits = tally.closed[key];
-        uint256 skipped;
+        uint256 place = span.start;
+        uint256 bits = tally.closed[index >> 8];
+        uint256 bit = 1 << (index & 0xff);
+        uint256 settled;
         // Leaves are as few as fit calldata, amounts 96 bits wide: nothing here can overflow.
         unchecked {
             for (uint256 offset; offset < leaves.length; ++index) {
@@ -135,38 +155,80 @@ abstract contract Tallies is Platforms {
                     offset
                 );
                 offset = next;
-                span.append(SumTree.leafHash(leaf), amount);
-                if (index >> 8 != key) {
-                    tally.closed[key] = bits;
-                    key = index >> 8;
-                    bits = tally.closed[key];
+                place = SumTree.write(place, SumTree.leafHash(leaf), amount);
+                if (bit == 0) {
+                    tally.closed[(index >> 8) - 1] = bits;
+                    bits = tally.closed[index >> 8];
+                    bit = 1;
                 }
-                uint256 bit = 1 << (index & 0xff);
-                if (bits & bit != 0) {
-                    ++skipped;
-                    continue;
-                }
-                bits |= bit;
-                settled += amount;
-                StoredDeal storage deal = _deals[dealId];
-                DealWord word = deal.word;
-                uint16 lastDay = state.day;
-                LeafFault fault =
-                    TallyLeaves.isPlain(leaf, amount, word, lastDay)
-                        ? LeafFault.None
-                        : _faultOf(leaf, amount, word, lastDay);
-                if (fault == LeafFault.None) {
-                    deal.word = word.plus(amount);
-                    emit LeafSettled(platform, batch, uint24(index), leaf, uint96(amount));
+                if (bits & bit == 0) {
+                    bits |= bit;
+                    settled += amount;
+                    _settleLeaf(run, index, dealId, leaf, amount);
                 } else {
-                    refund += amount;
-                    emit LeafVoid(platform, batch, uint24(index), leaf, uint96(amount), fault);
+                    ++run.skipped;
                 }
+                bit <<= 1;
             }
+            tally.closed[(index - 1) >> 8] = bits;
             // What lies outside the tree is refused later on.
-            state.settledLeaves += uint24(span.count - skipped);
+            span.count = index - span.first;
+            state.settledLeaves += uint24(span.count - run.skipped);
+            run.settled = settled;
         }
-        tally.closed[key] = bits;
+    }
+
+    /// @dev Pays one leaf into its deal, or counts its amount as void where that cannot be.
+    function _settleLeaf(
+        Run memory run,
+        uint256 index,
+        uint48 dealId,
+        bytes calldata leaf,
+        uint256 amount
+    ) private {
+        StoredDeal storage deal = _deals[dealId];
+        DealWord word = deal.word;
+        if (!TallyLeaves.isPlain(leaf, amount, word, run.lastDay)) {
+            LeafFault fault = _faultOf(leaf, amount, word, run.lastDay);
+            if (fault != LeafFault.None) {
+                run.refund += amount;
+                emit LeafVoid(
+                    address(uint160(run.platform)),
+                    uint32(run.batch),
+                    uint24(index),
+                    leaf,
+                    uint96(amount),
+                    fault
+                );
+                return;
+            }
+        }
+        deal.word = word.plus(amount);
+        _emitSettled(run.platform, run.batch, index, leaf, amount);
+    }
+
+    /// @dev `emit LeafSettled(platform, batch, index, leaf, amount)`, which a test compares it with. Measured reason in
+    /// docs/decisions/0110.
+    function _emitSettled(
+        uint256 platform,
+        uint256 batch,
+        uint256 index,
+        bytes calldata leaf,
+        uint256 amount
+    ) private {
+        bytes32 topic = LeafSettled.selector;
+        // Written behind everything that is in use: index, offset of the leaf, amount, the leaf with its length.
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, index)
+            mstore(add(free, 0x20), 0x60)
+            mstore(add(free, 0x40), amount)
+            mstore(add(free, 0x60), leaf.length)
+            calldatacopy(add(free, 0x80), leaf.offset, leaf.length)
+            mstore(add(add(free, 0x80), leaf.length), 0)
+            log3(free, add(0x80, and(add(leaf.length, 31), not(31))), topic, platform, batch)
+        }
     }
 
     /// @dev Returns money of a tally to its platform.

@@ -249,3 +249,12 @@ def test_a_cut_leaf_is_refused(cut: int) -> None:
 def test_any_bytes_have_a_fault_or_none(packed: bytes, amount: int) -> None:
     fault = merkle.fault_of(packed, amount, Tariff(1, 2, 3), 0, 0, 2**16 - 1)
     assert isinstance(fault, LeafFault)
+
+
+def test_the_vector_of_the_document_is_true() -> None:
+    text = (VECTORS.parents[1] / "docs" / "protocol-tally.md").read_text()
+    leaves = [plain.pack_leaf(number, 1, [(20_726, 0, [(0, number)])]) for number in (1, 2, 3)]
+    claims = [Claim(leaf, number * 10**7) for number, leaf in enumerate(leaves, 1)]
+    tree = make_tree(claim.node for claim in claims)
+    shown = [*leaves, tree.root, *(tree.levels[1][:32], tree.prove(1)[:44], tree.prove(2))]
+    assert [value.hex() in text for value in shown] == [True] * len(shown)

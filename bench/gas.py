@@ -59,6 +59,19 @@ TARGETS: dict[str, tuple[str, int, str]] = {
         2_950_000,
         "5,600,000 0xSplits V2 push",
     ),
+    "post_1": ("post a tally of 1 work, by a reporter", 90_000, "30,353 1inch, funding apart"),
+    "post_1000": (
+        "post a tally of 1,000 works, by a reporter",
+        90_000,
+        "30,353 1inch, funding apart",
+    ),
+    "post_100000": (
+        "post a tally of 100,000 works, by a reporter",
+        90_000,
+        "30,353 1inch, funding apart",
+    ),
+    "settle_1_of_2e20": ("settle 1 leaf of 2^20", 95_000, "54,559 1inch, a holder's claim"),
+    "settle_128": ("settle 128 neighbours of 2^20, 128 deals, per leaf", 10_000, "-"),
 }
 
 
@@ -95,6 +108,52 @@ def pack_allocations(deals: list[tuple[int, bytes]]) -> bytes:
         catalogue.to_bytes(4, "big") + b"\x00\x01" + (len(split) // 24).to_bytes(2, "big") + split
         for catalogue, split in deals
     )
+
+
+Node = tuple[bytes, int]
+
+
+def pack_leaf(catalogue: int, pairs: list[tuple[int, int]]) -> bytes:
+    head = catalogue.to_bytes(4, "big") + b"\x00\x01"
+    group = DAY.to_bytes(2, "big") + bytes([VIEW]) + len(pairs).to_bytes(2, "big")
+    return (
+        head
+        + group
+        + b"".join(i.to_bytes(3, "big") + units.to_bytes(3, "big") for i, units in pairs)
+    )
+
+
+def pack_node(node: Node) -> bytes:
+    return node[0] + node[1].to_bytes(12, "big")
+
+
+def leaf_node(leaf: bytes, amount: int) -> Node:
+    return bytes(Web3.keccak(b"\x00" + amount.to_bytes(12, "big") + leaf)), amount
+
+
+def join(left: Node, right: Node) -> Node:
+    return bytes(Web3.keccak(b"\x01" + pack_node(left) + pack_node(right))), left[1] + right[1]
+
+
+def neighbour(level: int) -> Node:
+    """What a proof holds of the rest of a tree: a node of as many leaves of 25 dollars as lie under it."""
+    return digest(f"neighbour {level}"), 2_500 * CENT << level
+
+
+def climb(nodes: list[Node], chosen: range, place: int, levels: int) -> tuple[Node, bytes]:
+    """The root of a tree whose leaves from `place` on are known, 1, 2, 4, ... of them, and the chosen ones' proof."""
+    proof = b""
+    for level in range(levels):
+        if len(nodes) == 1:
+            other = neighbour(level)
+            nodes = [join(other, nodes[0]) if place >> level & 1 else join(nodes[0], other)]
+            proof += pack_node(other)
+            continue
+        proof += pack_node(nodes[chosen.start - 1]) if chosen.start % 2 else b""
+        proof += pack_node(nodes[chosen.stop]) if chosen.stop % 2 else b""
+        nodes = [join(left, right) for left, right in zip(nodes[::2], nodes[1::2], strict=True)]
+        chosen = range(chosen.start // 2, (chosen.stop + 1) // 2)
+    return nodes[0], proof
 
 
 def views(index: int, round_: int) -> int:
@@ -164,6 +223,40 @@ class Chain:
         call = self.royalty.functions.report(self.platform, batch, DAY, evidence, total, usage)
         return self.send(call, sender)
 
+    def post(self, root: Node, leaves: int, works: int) -> int:
+        """By the reporter; what is posted of `works` works is as long for any number of them."""
+        batch = self.royalty.functions.platformOf(self.platform).call()[1] + 1
+        digests = digest(f"evidence of {works}"), digest(f"data of {works}")
+        uri = f"{URI}/tally.parquet"
+        call = self.royalty.functions.post(
+            self.platform, batch, DAY, root[0], leaves, root[1], *digests, uri
+        )
+        return self.send(call, self.reporter)
+
+    def settle(self, catalogues: list[int], place: int, levels: int, ranges: list[range]) -> int:
+        """Ranges of leaves of one work each, which stand from `place` on in a fresh tally of 2^levels leaves: the gas
+        of the last range."""
+        units = [views(number, 7) for number in range(len(catalogues))]
+        leaves = [
+            pack_leaf(each, [(each % 7, count)])
+            for each, count in zip(catalogues, units, strict=True)
+        ]
+        amounts = [count * CENT for count in units]
+        nodes = [leaf_node(leaf, amount) for leaf, amount in zip(leaves, amounts, strict=True)]
+        packed = [
+            len(leaf).to_bytes(3, "big") + amount.to_bytes(12, "big") + leaf
+            for leaf, amount in zip(leaves, amounts, strict=True)
+        ]
+        self.post(climb(nodes, ranges[0], place, levels)[0], 1 << levels, len(leaves))
+        batch = self.royalty.functions.platformOf(self.platform).call()[1]
+        gas = 0
+        for chosen in ranges:
+            proof = climb(nodes, chosen, place, levels)[1]
+            first, given = place + chosen.start, b"".join(packed[chosen.start : chosen.stop])
+            call = self.royalty.functions.settle(self.platform, batch, first, given, proof)
+            gas = self.send(call, self.producer)
+        return gas
+
 
 def deploy(web3: Web3, name: str, *arguments: Any) -> Any:
     artifact = json.loads((ARTIFACTS / f"{name}.json").read_text())
@@ -179,13 +272,13 @@ def stage(web3: Web3) -> Chain:
     token = deploy(web3, "TestUSD")
     royalty = deploy(web3, "Royalty", token.address)
     chain = Chain(web3, royalty, producer, platform, reporter)
-    money = 10**15
+    money = 10**16
     for call in [
         token.functions.mint(platform, money),
         token.functions.approve(royalty.address, money),
         royalty.functions.deposit(platform, money),
         royalty.functions.setReporter(reporter, True),
-        royalty.functions.setLimit(10**12),
+        royalty.functions.setLimit(10**16),
     ]:
         chain.send(call, platform)
     # Every wallet has been paid before: its balance of the token is not zero.
@@ -260,6 +353,26 @@ def measure(chain: Chain) -> dict[str, int]:
     gas["period_100_deals"] = chain.report(hundred(6), chain.platform) + chain.send(
         pay, chain.platform
     )
+    gas |= measure_tallies(chain, five)
+    return gas
+
+
+def measure_tallies(chain: Chain, split: bytes) -> dict[str, int]:
+    gas: dict[str, int] = {}
+    for works in [1, 1_000, 100_000]:
+        root = digest(f"root of {works}"), 2_500 * CENT * works
+        chain.post(root, works, works)
+        gas[f"post_{works}"] = chain.post(root, works, works)
+    first = chain.royalty.functions.catalogues().call() + 1
+    for _ in range(128):
+        chain.open(split)
+    deals = list(range(first, first + 128))
+    place = 0b1010_1010_1010_1010_1010
+    # The dearest case: no other leaf of its 256 has been settled, so that the word of their bits is a new slot.
+    gas["settle_1_of_2e20"] = chain.settle(deals[:1], place, 20, [range(1)])
+    # Warm, beside one settled before.
+    both = [range(1), range(128, 256)]
+    gas["settle_128"] = per(chain.settle(deals[:1] * 128 + deals, place & ~255, 20, both), 128)
     return gas
 
 

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "royalty"
 # Imports under TYPE_CHECKING do not count: they name the types of what is passed in.
 LAYERS = (
     {"errors"},
-    {"money", "days", "shares", "usage", "files", "identifiers", "artifacts", "sheets"}
+    {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "metadata", "settings", "terms"},
     {"chain"},

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+/// @notice Why a leaf of a tally is void: the first fault in the order in which it is read.
+enum LeafFault {
+    None,
+    Malformed,
+    DealUnknown,
+    KindUnknown,
+    DayAfterTally,
+    DealNotInForce,
+    AmountMismatch
+}
+
 /// @notice Prices of one deal, each in nano-tokens (1e-9 token) per unit; 0 means that this kind is free.
 struct Tariff {
     uint40 viewPrice;
@@ -31,6 +42,16 @@ struct Platform {
     uint16 spentDay;
 }
 
+/// @notice What the contract keeps of a tally beside its root; fills exactly one storage slot.
+/// @dev `total` and `settled` in nano-tokens; `settled` is what has left the tally, to deals or back to the platform.
+struct Tally {
+    uint96 total;
+    uint96 settled;
+    uint24 leaves;
+    uint24 settledLeaves;
+    uint16 day;
+}
+
 /// @notice A proposal to replace a catalogue's newest deal from `fromDay` on.
 /// @dev The catalogue's owner and the version that is replaced are part of what holders sign, see `amendmentDigest`.
 struct Amendment {
@@ -46,6 +67,12 @@ struct Amendment {
 /// usage       groups of: catalogue uint32 (4), version uint16 (2), kind uint8 (1; 0 view, 1 download, 2 excerpt
 ///             second), count uint16 (2), then count pairs of index uint24 (3), units uint24 (3)
 /// allocations groups of: catalogue uint32 (4), version uint16 (2), holders uint16 (2), then the deal's split
+/// leaf        catalogue uint32 (4), version uint16 (2), then groups of: day uint16 (2), kind uint8 (1), count uint16
+///             (2), then count pairs of index uint24 (3), units uint24 (3)
+/// leaves      of each: length of the leaf uint24 (3), amount in nano-tokens uint96 (12), the leaf
+/// proof       44 bytes a node: hash (32), sum in nano-tokens uint96 (12)
+/// Hashes of a tally's tree: of a leaf keccak256(0x00, amount, leaf); of a node keccak256(0x01, left hash, left sum,
+/// right hash, right sum), its sum being that of both. The last node of a level is carried up where it has no partner.
 interface IRoyalty {
     // --- Events ---
 
@@ -100,6 +127,39 @@ interface IRoyalty {
         uint96 total,
         bytes usage
     );
+    /// @notice A tally was posted and debited in full; `total` in nano-tokens, `day` the last day of its usage.
+    event TallyPosted(
+        address indexed platform,
+        uint32 indexed batch,
+        address sender,
+        bytes32 root,
+        uint24 leaves,
+        uint96 total,
+        uint16 day,
+        bytes32 evidence,
+        bytes32 dataDigest,
+        string uri
+    );
+    /// @notice A leaf of a tally was paid into its deal, in nano-tokens.
+    event LeafSettled(
+        address indexed platform,
+        uint32 indexed batch,
+        uint24 index,
+        bytes leaf,
+        uint96 amount
+    );
+    /// @notice A leaf that cannot be paid was closed; its amount went back to the platform.
+    event LeafVoid(
+        address indexed platform,
+        uint32 indexed batch,
+        uint24 index,
+        bytes leaf,
+        uint96 amount,
+        LeafFault reason
+    );
+    /// @notice A node under which no leaf can ever be proven was closed; its amount went back to the platform.
+    /// @dev Level 0 are the leaves; those under the node are `index << level` to before `index + 1 << level`.
+    event NodeVoid(address indexed platform, uint32 indexed batch, uint8 level, uint24 index, uint96 amount);
     /// @notice Money that is not metered was paid into a deal, in nano-tokens.
     event Paid(
         uint32 indexed catalogue,
@@ -187,6 +247,25 @@ interface IRoyalty {
     /// @notice Thrown when a reporter would spend more than the platform's limit of the day, in micro-tokens.
     error LimitExceeded(address platform, uint256 needed, uint256 left);
 
+    // --- Errors: tallies ---
+
+    /// @notice Thrown when a tally has no leaf.
+    error TallyEmpty();
+    /// @notice Thrown when there is no such tally.
+    error TallyUnknown(address platform, uint32 batch);
+    /// @notice Thrown when a place lies outside the tree, or holds a node that was carried up from below.
+    error PlaceUnknown(uint256 level, uint256 index, uint256 leaves);
+    /// @notice Thrown when leaves are cut or there are none.
+    error LeavesMalformed(uint256 offset, uint256 length);
+    /// @notice Thrown when a proof is not as long as the place needs, in bytes.
+    error ProofLength(uint256 needed, uint256 given);
+    /// @notice Thrown when a proof leads to another root or total than the tally's.
+    error ProofMismatch(bytes32 root, uint256 total);
+    /// @notice Thrown when a node that is claimed to be broken is not, or has been closed already.
+    error NodeNotBroken(uint256 level, uint256 index);
+    /// @notice Thrown when more would leave a tally than was debited for it, in nano-tokens.
+    error TallyExceeded(uint256 settled, uint256 total);
+
     // --- Errors: payouts ---
 
     /// @notice Thrown when a holder has less than the token's smallest unit to withdraw.
@@ -270,6 +349,58 @@ interface IRoyalty {
     /// @notice Pulls `amount` (the token's smallest unit) from the sender into the catalogue's deal of today.
     function pay(uint32 catalogue, uint256 amount, bytes32 reason, bytes32 memo) external;
 
+    // --- Tallies ---
+
+    /// @notice Reports usage by the root of a Merkle-sum tree, one deal a leaf; debits all of it at once.
+    /// @param batch The platform's next number, which reports and tallies share.
+    /// @param day Last UTC day of the usage, at most today.
+    /// @param root Hash of the tree's root; its sum is `total`.
+    /// @param leaves Number of leaves, at least 1.
+    /// @param total Price of it all in nano-tokens.
+    /// @param evidence SHA-256 of the manifest that the counts come from.
+    /// @param dataDigest SHA-256 of the data that the tree is made of.
+    /// @param uri Where those lie; kept in the event only.
+    function post(
+        address platform,
+        uint32 batch,
+        uint16 day,
+        bytes32 root,
+        uint24 leaves,
+        uint96 total,
+        bytes32 evidence,
+        bytes32 dataDigest,
+        string calldata uri
+    ) external;
+
+    /// @notice Pays neighbouring leaves of a tally into their deals; anyone may call.
+    /// @dev Leaves already settled are skipped; the amount of those that cannot be paid goes back to the platform.
+    /// @param first Index of the first leaf.
+    /// @param leaves Packed leaves, see above.
+    /// @param proof From the leaves' level up: the left neighbour where there is one, then the right one, packed.
+    function settle(
+        address platform,
+        uint32 batch,
+        uint24 first,
+        bytes calldata leaves,
+        bytes calldata proof
+    ) external;
+
+    /// @notice Returns the amount of a node to the platform where its own preimage shows that no leaf under it can ever
+    /// be proven; anyone may call.
+    /// @param level Level of the node, 0 being the leaves, the lowest if it was carried up.
+    /// @param sum The sum that its parent commits to for it, the tally's total for the root.
+    /// @param preimage What hashes to the node.
+    /// @param proof As for `settle`, from the node's level up.
+    function closeNode(
+        address platform,
+        uint32 batch,
+        uint8 level,
+        uint24 index,
+        uint96 sum,
+        bytes calldata preimage,
+        bytes calldata proof
+    ) external;
+
     // --- Payouts ---
 
     /// @notice Divides what deals have accrued among their holders' balances; anyone may call.
@@ -326,6 +457,12 @@ interface IRoyalty {
 
     /// @notice Whether a key may report for a platform.
     function isReporter(address platform, address reporter) external view returns (bool);
+
+    /// @notice What the contract keeps of a tally; all zero where there is none.
+    function tallyOf(address platform, uint32 batch) external view returns (Tally memory tally, bytes32 root);
+
+    /// @notice Whether a leaf of a tally has been settled, paid or void. Leaves under a void node never are.
+    function isSettled(address platform, uint32 batch, uint24 index) external view returns (bool);
 
     /// @notice A holder's allocated money, in nano-tokens.
     function balanceOfHolder(address holder) external view returns (uint256 nano);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Deal, Tariff} from "../interfaces/IRoyalty.sol";
-import {NanoTokens} from "./NanoTokens.sol";
+import {Deal, IRoyalty, Tariff} from "../interfaces/IRoyalty.sol";
 
 /// @notice A deal as the one word that it is stored in.
 /// @dev From the lowest bit: accrued 96, view price 40, download price 40, excerpt price 40, from-day 16, until-day 16,
@@ -36,12 +35,14 @@ library DealWords {
         return DealWord.wrap(DealWord.unwrap(word) | (uint256(day) << UNTIL_DAY));
     }
 
-    /// @notice The deal with `nano` more accrued; refused where that does not fit.
+    /// @notice The deal with `nano` more accrued, less than 2^255; refused where that does not fit.
     function plus(DealWord word, uint256 nano) internal pure returns (DealWord) {
-        NanoTokens.narrow(word.accrued() + nano);
-        // What is added stays within the lowest 96 bits, as just checked.
+        // What does not fit carries into the bits above the lowest 96, or stands there itself.
         unchecked {
-            return DealWord.wrap(DealWord.unwrap(word) + nano);
+            uint256 sum = DealWord.unwrap(word) + nano;
+            if ((sum ^ DealWord.unwrap(word)) >> 96 != 0)
+                revert IRoyalty.AmountTooLarge(word.accrued() + nano);
+            return DealWord.wrap(sum);
         }
     }
 
@@ -57,7 +58,10 @@ library DealWords {
 
     /// @notice The price of a kind of usage that is 0, 1 or 2, in nano-tokens a unit.
     function price(DealWord word, uint256 kind) internal pure returns (uint40) {
-        return uint40(DealWord.unwrap(word) >> (PRICES + PRICE_BITS * kind));
+        // At most 176 bits.
+        unchecked {
+            return uint40(DealWord.unwrap(word) >> (PRICES + PRICE_BITS * kind));
+        }
     }
 
     /// @notice The first day on which the deal is in force.
@@ -75,10 +79,19 @@ library DealWords {
         return DealWord.unwrap(word) >> EXISTS != 0;
     }
 
+    /// @notice The same as a number: 1 where there is no such deal, 0 where there is.
+    function missing(DealWord word) internal pure returns (uint256) {
+        return (DealWord.unwrap(word) >> EXISTS) ^ 1;
+    }
+
     /// @notice Whether the deal is in force on a day.
-    function inForceOn(DealWord word, uint16 day) internal pure returns (bool) {
-        uint16 until = word.untilDay();
-        return day >= word.fromDay() && (until == 0 || day < until);
+    function inForceOn(DealWord word, uint256 day) internal pure returns (bool) {
+        // Both sides count from the first day. A day before it wraps round to above any last day, as does what lies
+        // before an open end, which is 0. An end that is not open lies behind the first day: `Catalogues.amend`.
+        unchecked {
+            uint256 first = word.fromDay();
+            return day - first <= uint256(word.untilDay()) - 1 - first;
+        }
     }
 
     /// @notice The word as people read it.

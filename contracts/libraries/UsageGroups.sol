@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IRoyalty} from "../interfaces/IRoyalty.sol";
 import {Calldata} from "./Calldata.sol";
+import {DealWord} from "./DealWords.sol";
 
 /// @notice Reads packed usage: groups of one deal with one kind, each a list of (index, units) pairs.
 library UsageGroups {
@@ -16,6 +17,9 @@ library UsageGroups {
 
     /// @dev Bytes that are summed at a time: five pairs, the most that one word holds.
     uint256 private constant STRIDE = 5 * PAIR;
+
+    /// @dev Bits of a word behind a single pair at its top.
+    uint256 private constant SINGLE = 256 - 8 * PAIR;
 
     /// @dev The units of the five pairs at the top of a word; what lies between them is room to add.
     uint256 private constant UNITS = 0x000000ffffff000000ffffff000000ffffff000000ffffff000000ffffff0000;
@@ -51,6 +55,15 @@ library UsageGroups {
         uint48 pair = uint48(bytes6(pairs[position * PAIR:]));
         index = uint24(pair >> 24);
         units = uint24(pair);
+    }
+
+    /// @notice The price of all pairs of a group under a deal, in nano-tokens: under 2^80.
+    function cost(bytes calldata pairs, DealWord deal, uint256 kind) internal pure returns (uint256 nano) {
+        // A single pair, which groups of many catalogues have, is read at once. Units are under 2^40, as is the price.
+        unchecked {
+            uint256 units = pairs.length == PAIR ? uint24(pairs.word(0) >> SINGLE) : sumUnits(pairs);
+            nano = units * deal.price(kind);
+        }
     }
 
     /// @notice The units of all pairs of a group together, five pairs at a time (docs/decisions/0101).

@@ -59,6 +59,23 @@ abstract contract Platforms is Ledger {
         return _reporters[platform][reporter];
     }
 
+    /// @dev Check: who reports, which batch, which day; returns the platform with that batch counted, for the caller to
+    /// store.
+    function _nextBatch(
+        address platform,
+        uint32 batch,
+        uint16 day
+    ) internal view returns (Platform memory state, uint256 today) {
+        if (msg.sender != platform && !isReporter(platform, msg.sender))
+            revert NotReporter(platform, msg.sender);
+        state = _platforms[platform];
+        uint32 next = state.batches + 1;
+        if (batch != next) revert BatchNotNext({expected: next, given: batch});
+        today = _today();
+        if (day > today) revert DayInFuture({day: day, today: today});
+        state.batches = batch;
+    }
+
     /// @dev Pays `nano` out of a platform's state in memory: funds always, the day's limit where the sender is not the
     /// platform itself.
     function _spend(Platform memory state, address platform, uint96 nano, uint256 today) internal view {

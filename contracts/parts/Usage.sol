@@ -27,18 +27,10 @@ abstract contract Usage is Catalogues, Platforms {
         uint96 total,
         bytes calldata usage
     ) external nonReentrant {
-        // Check: who reports, which batch, which day.
-        if (msg.sender != platform && !isReporter(platform, msg.sender))
-            revert NotReporter(platform, msg.sender);
-        Platform memory state = _platforms[platform];
-        uint32 next = state.batches + 1;
-        if (batch != next) revert BatchNotNext({expected: next, given: batch});
-        uint256 today = _today();
-        if (day > today) revert DayInFuture({day: day, today: today});
+        (Platform memory state, uint256 today) = _nextBatch(platform, batch, day);
         // Effect: credit the deals, debit the platform by exactly as much.
         uint256 computed = _accrueAll(usage, day);
         if (computed != total) revert TotalMismatch({computed: computed, given: total});
-        state.batches = batch;
         _spend(state, platform, total, today);
         _platforms[platform] = state;
         emit UsageReported(platform, batch, day, msg.sender, evidence, total, usage);
@@ -98,7 +90,7 @@ abstract contract Usage is Catalogues, Platforms {
             _requireInForce(word, dealId, day);
             // Units are under 2^40, as is the price; under 2^32 groups fit any calldata: nothing here can overflow.
             unchecked {
-                uint256 nano = UsageGroups.sumUnits(pairs) * word.price(kind);
+                uint256 nano = UsageGroups.cost(pairs, word, kind);
                 deal.word = word.plus(nano);
                 total += nano;
             }

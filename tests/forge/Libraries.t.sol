@@ -124,6 +124,8 @@ contract LibrariesTest is Stage {
         uint16 untilDay,
         uint16 day
     ) external pure {
+        // A deal never ends before it begins: an amendment starts on a later day than today, the one before it by today.
+        vm.assume(untilDay == 0 || untilDay > fromDay);
         DealWord word = DealWord.wrap((uint256(fromDay) << 216) | (uint256(untilDay) << 232) | (1 << 248));
         bool expected = day >= fromDay && (untilDay == 0 || day < untilDay);
         vm.assertEq(word.inForceOn(day), expected, "in force");

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from royalty.questions import Day, Logs
     from royalty.reconcile import Reconciliation
     from royalty.reports import Usage
+    from royalty.tallies import Tallies
     from royalty.works import Works
 
 # Each noun's module and class; a class takes the session. Imported when first asked for.
@@ -36,6 +37,7 @@ NOUNS: Mapping[str, tuple[str, str]] = {
     "holders": ("royalty.holders", "Holders"),
     "payouts": ("royalty.payouts", "Payouts"),
     "usage": ("royalty.reports", "Usage"),
+    "tallies": ("royalty.tallies", "Tallies"),
     "history": ("royalty.history", "History"),
     "audit": ("royalty.audit", "Audit"),
 }
@@ -64,6 +66,7 @@ class Royalty:
         holders: Holders
         payouts: Payouts
         usage: Usage
+        tallies: Tallies
         history: History
         audit: Audit
 

@@ -20,13 +20,14 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms"},
+    | {"terms", "tallyproof", "fetching"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata"},
     {"segments"},
     {"store", "records", "sending", "delivery", "proof"},
+    {"posted"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
-    | {"audit", "questions", "ingest", "recorder", "recount", "reports"},
+    | {"audit", "questions", "ingest", "recorder", "recount", "reports", "settlement", "tallies"},
     {"client"},
     {"demo"},
     {"cli"},
@@ -35,7 +36,7 @@ READERS = {"logs", "store", "tallydata", "ingest", "index", "history", "reconcil
 KNOWN_BY: dict[str, set[str]] = {
     "web3": {"chain"},
     "eth_account": {"chain"},
-    "requests": {"chain"},
+    "requests": {"chain", "fetching"},
     "duckdb": READERS,
     "pyarrow": READERS,
     "typer": {"cli"},

@@ -31,10 +31,10 @@ Every command takes `--json` and then prints one JSON document on stdout; errors
 | 130 | interrupted |
 
 Settings come from options, then the environment (`ROYALTY_NETWORK`, `ROYALTY_RPC`, `ROYALTY_ACCOUNT`,
-`ROYALTY_CONTRACT`, `ROYALTY_PASSWORD`, `ROYALTY_PASSWORD_FILE`, `ROYALTY_ANVIL`, `ROYALTY_KEYS`), then
-`royalty.toml` (found upwards from the working folder), then defaults; the default network is the local
-chain that `royalty chain up` left running for the folder. An account's name works wherever an address
-does.
+`ROYALTY_CONTRACT`, `ROYALTY_PASSWORD`, `ROYALTY_PASSWORD_FILE`, `ROYALTY_ANVIL`, `ROYALTY_KEYS`,
+`ROYALTY_COIN_PRICE`), then `royalty.toml` (found upwards from the working folder), then defaults; the
+default network is the local chain that `royalty chain up` left running for the folder. An account's name
+works wherever an address does.
 
 ```toml
 # royalty.toml
@@ -46,6 +46,7 @@ rpc = "https://..."
 chain_id = 8453
 contract = "0x..."
 confirmations = 12
+coin_price = "2500"   # of the chain's coin, in tokens: for `tally settle --worth-gas`
 
 [store]
 retain_days = 90   # older days are closed once everything of them is reported; left out: none are

@@ -116,6 +116,41 @@ def test_index_and_node_give_the_same_events(
     assert head == anvil.request("eth_blockNumber")
 
 
+def test_settling_asks_first_and_reads_tallies_through_the_index(
+    run: Run, folder: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from royalty import Royalty
+    from royalty.evidence import sha256
+    from royalty.merkle import DayLine, leaves_of
+    from royalty.tallydata import data_bytes, read_claims, rows_of
+    from royalty.usage import Kind, Tariff
+    from tests import tallies
+
+    split = write(folder, "s.csv", SPLIT)
+    opened = ["catalogue", "open", "--title", "T", "--split", split, *TARIFF, "--yes"]
+    number = run(*opened)["catalogue"]
+    for word, value in environ.items():
+        if word.startswith("ROYALTY_"):
+            monkeypatch.setenv(word, value)
+    session = Royalty.connect("base", folder=folder)
+    day = session.today()
+    leaves = list(
+        leaves_of([DayLine(number, 1, day, Kind.DOWNLOAD, 0, 5)])
+    )  # free, as are its funds
+    data = folder / "data.parquet"
+    data.write_bytes(data_bytes(rows_of(leaves, {(number, 1): Tariff(1, 0, 0)})))
+    claims, digest = list(read_claims(data)), sha256(data.read_bytes())
+    batch = tallies.post(session, claims, day, digest=digest).batch
+    words = ("tally", "settle", batch, "--all", "--data", data)
+    asked = run(*words, exit=4).stderr
+    assert "settle leaf 0 of tally" in asked and "--yes" in asked
+    assert run("tally", "show", batch)["settled_leaves"] == 0
+    assert run(*words, "--yes")["paid_leaves"] == 1
+    shown = run("tally", "show", batch, "--data", data)
+    assert [leaf["state"] for leaf in shown["leaf_list"]] == ["settled"]
+    assert run(*words, "--yes")["transactions"] == []
+
+
 def test_signing_shows_what_changes_and_asks(run: Run, folder: Path) -> None:
     split = write(folder, "s.csv", SPLIT)
     opened = ["catalogue", "open", "--title", "T", "--split", split, *TARIFF, "--yes"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from royalty.days import format_day
 from royalty.errors import InputError
@@ -15,11 +15,11 @@ from royalty.money import counted, format_nano
 from royalty.records import events
 from royalty.tallydata import file_name, find_data, read_claims
 from royalty.tallyproof import holds
-from royalty.usage import WorkRef
+from royalty.usage import Tariff, WorkRef
 
 if TYPE_CHECKING:
     from royalty.chain.events import Event
-    from royalty.chain.ledger import DealState, TallyState
+    from royalty.chain.ledger import TallyState
     from royalty.client import Royalty
 
 FOLDER = "tallies"
@@ -87,6 +87,22 @@ class Data:
     tree: Tree
 
 
+class Terms(Protocol):
+    """What of a deal decides whether a leaf can be paid: a deal of `royalty.catalogues`, or of the ledger's state."""
+
+    @property
+    def tariff(self) -> Tariff:
+        """Prices in nano-tokens a unit."""
+
+    @property
+    def from_day(self) -> int:
+        """The first day on which it is in force."""
+
+    @property
+    def until_day(self) -> int | None:
+        """The day on which it no longer is."""
+
+
 # --- which tallies ---
 
 
@@ -149,7 +165,7 @@ def _tallies(session: Royalty, posted: Sequence[Event], block: int) -> list[Tall
         return []
     keys = [(event.args["platform"], event.args["batch"]) for event in posted]
     states = session.ledger.tallies(keys, block)
-    void = _void(session, keys, {state.batch: state.leaves for state in states}, block)
+    void = _void(session, {(state.platform, state.batch): state.leaves for state in states}, block)
     made = []
     for key, event, state in zip(keys, posted, states, strict=True):
         leaves, nano = void.get(key, (0, 0))
@@ -178,10 +194,11 @@ def _tally(event: Event, state: TallyState, void_leaves: int, void_nano: int) ->
 
 
 def _void(
-    session: Royalty, keys: Sequence[tuple[str, int]], sizes: Mapping[int, int], block: int
+    session: Royalty, sizes: Mapping[tuple[str, int], int], block: int
 ) -> dict[tuple[str, int], tuple[int, int]]:
-    """Return (leaves, nano-tokens) that turned out void, of those tallies that have any."""
+    """Return (leaves, nano-tokens) that turned out void, of those tallies, given with their sizes, that have any."""
     filters: dict[str, Any] = {}
+    keys = list(sizes)
     if len({platform for platform, _ in keys}) == 1:
         filters["platform"] = keys[0][0]
     if len(keys) == 1:
@@ -192,7 +209,7 @@ def _void(
             args = event.args
             key = (args["platform"], args["batch"])
             leaves, nano = found.get(key, (0, 0))
-            under = _leaves_under(args, sizes.get(args["batch"], 0)) if name == "NodeVoid" else 1
+            under = _leaves_under(args, sizes.get(key, 0)) if name == "NodeVoid" else 1
             found[key] = (leaves + under, nano + args["amount"])
     return found
 
@@ -297,9 +314,12 @@ def deal_of(claim: Claim) -> tuple[int, int]:
     return int.from_bytes(claim.leaf[:4], "big"), int.from_bytes(claim.leaf[4:6], "big")
 
 
-def leaf_fault(claim: Claim, deal: DealState, last_day: int) -> LeafFault:
-    tariff = deal.tariff if deal.exists else None
-    return fault_of(claim.leaf, claim.amount, tariff, deal.from_day, deal.until_day or 0, last_day)
+def leaf_fault(claim: Claim, deal: Terms | None, last_day: int) -> LeafFault:
+    """Return why the ledger would void a leaf of a deal, None where there is no such deal; `NONE` if it would not."""
+    if deal is None:
+        return fault_of(claim.leaf, claim.amount, None, 0, 0, last_day)
+    until = deal.until_day or 0
+    return fault_of(claim.leaf, claim.amount, deal.tariff, deal.from_day, until, last_day)
 
 
 def reason_word(reason: LeafFault) -> str | None:

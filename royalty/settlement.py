@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from royalty import catalogues
 from royalty.batches import MAX_TRANSACTION_GAS
@@ -39,6 +39,20 @@ GAS_MARGIN_PERCENT = 10
 """How much a transaction's gas limit is above what the node estimates."""
 
 # --- choosing what to settle ---
+
+
+class Choice(TypedDict, total=False):
+    """Which leaves of a tally, and where its data is: what `plan` takes."""
+
+    leaves: Iterable[int] | None
+    work: str | WorkRef | None
+    mine: bool
+    all: bool
+    worth_gas: bool
+    coin_price: str | int | None
+    platform: str | None
+    data: str | Path | None
+    fetch: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +198,11 @@ def _faults(
     session: Royalty, tally: Tally, data: Data, chosen: Sequence[int]
 ) -> dict[int, LeafFault]:
     """Return which of the leaves the ledger would void, and why."""
-    keys = sorted({deal_of(data.claims[index]) for index in chosen})
-    deals = dict(zip(keys, session.ledger.deals(keys), strict=True))
+    deals = {deal.key: deal for deal in catalogues.deals(session)} if chosen else {}
     found = {}
     for index in chosen:
         claim = data.claims[index]
-        fault = leaf_fault(claim, deals[deal_of(claim)], tally.day)
+        fault = leaf_fault(claim, deals.get(deal_of(claim)), tally.day)
         if fault:
             found[index] = fault
     return found
@@ -331,9 +344,17 @@ class Settled:
         }
 
 
-def settle(session: Royalty, batch: int, **choice: Any) -> Settled:
+def settle(session: Royalty, batch: int, **choice: Unpack[Choice]) -> Settled:
     """Settle leaves of a tally, chosen as in `plan`, and return what became of them; see `carry_out`."""
-    return carry_out(session, plan(session, batch, **choice))
+    return carry_out(session, prepare(session, batch, **choice))
+
+
+def prepare(session: Royalty, batch: int, **choice: Unpack[Choice]) -> SettlePlan:
+    """Return what settling would do, after what a killed run of the account was sending has landed."""
+    planned = plan(session, batch, **choice)
+    if not session.dry_run and finish(session):
+        planned = plan(session, batch, **choice)
+    return planned
 
 
 def carry_out(
@@ -350,8 +371,6 @@ def carry_out(
     """
     run = _Settling(session, planned, done or Settled(planned), progress or (lambda _: None))
     run.confirm()
-    if run.queue:
-        finish(session)
     while run.queue:
         try:
             run.step()
@@ -374,6 +393,7 @@ class _Settling:
     ) -> None:
         self.session, self.plan, self.done, self.progress = session, planned, done, progress
         self.queue = deque(planned.spans)
+        self.chosen = frozenset(planned.chosen)
         self.closed = set(planned.closed)
         self.limit = _gas_limit(session) if planned.spans else 0
 
@@ -415,8 +435,7 @@ class _Settling:
 
     def note(self, settled: Set[int]) -> None:
         """Note which chosen leaves turn out to be settled by others."""
-        others = settled & frozenset(self.plan.chosen) - self.closed
-        self.done.meanwhile += others
+        self.done.meanwhile += (settled & self.chosen) - self.closed
 
     def fitted(self, span: Span) -> list[tuple[Span, int]]:
         """Return a run with its gas; halved as often as the node finds it too dear."""

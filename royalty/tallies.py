@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from royalty.days import format_day
 from royalty.errors import InputError, NoContract
@@ -27,7 +27,7 @@ from royalty.posted import (
     load,
     reason_word,
 )
-from royalty.settlement import Settled, SettlePlan, plan, settle
+from royalty.settlement import Choice, Settled, SettlePlan, plan, settle
 from royalty.tallyproof import Fault, Proof, ProofLeaf, faults, read_proof, rows_of
 from royalty.usage import Kind, WorkRef
 
@@ -323,7 +323,7 @@ def _fates_on(ledger: Ledger, proof: Proof) -> tuple[list[Fault], dict[int, Leaf
     wrong: list[Fault] = []
     states: dict[int, LeafFault | None] = {}
     for leaf, is_settled, deal in zip(proof.holding, settled, deals, strict=True):
-        fault = leaf_fault(leaf.claim, deal, proof.day)
+        fault = leaf_fault(leaf.claim, deal if deal.exists else None, proof.day)
         states[leaf.index] = fault if is_settled else None
         if fault:
             word = reason_word(fault)
@@ -359,11 +359,11 @@ class Tallies:
         """
         return show(self._session, batch, platform=platform, data=data, fetch=fetch)
 
-    def plan(self, batch: int, **choice: Any) -> SettlePlan:
+    def plan(self, batch: int, **choice: Unpack[Choice]) -> SettlePlan:
         """Return what settling would do; takes what `settle` takes."""
         return plan(self._session, batch, **choice)
 
-    def settle(self, batch: int, **choice: Any) -> Settled:
+    def settle(self, batch: int, **choice: Unpack[Choice]) -> Settled:
         """Settle leaves of a tally, chosen in exactly one way, and return what became of them.
 
         `leaves=[0, 7]`, `work="12/3"`, `mine=True`, `all=True` or `worth_gas=True`; with `coin_price`,

@@ -148,7 +148,7 @@ def settle(
     from royalty import settlement
 
     run.platform = platform
-    planned = settlement.plan(
+    planned = settlement.prepare(
         run.royalty,
         batch,
         leaves=leaf,

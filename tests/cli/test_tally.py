@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,26 @@ def test_a_kill_between_transactions_loses_nothing(
     assert [accrued(world, numbers[i]) for i in (0, 2, 3)] == [made.amount(i) for i in (0, 2, 3)]
     assert accrued(world, numbers[1]) == 0
     assert not list((world.folder / ".royalty").rglob("outbox/*.json"))
+
+
+def test_a_kill_while_a_transaction_waits_costs_no_second_one(
+    world: World, run_alone: Run, anvil: Anvil, ledger: dict[str, Any]
+) -> None:
+    numbers, made = many(world, 2)
+    words = ("tally", "settle", made.batch, "--all", "--data", made.path, "--account", "dev4")
+    known = {"ROYALTY_RPC": anvil.rpc, "ROYALTY_CONTRACT": ledger["royalty"]}
+    me = world.session("dev4").account.address
+    nonce = int(anvil.request("eth_getTransactionCount", me, "latest"), 16)
+    anvil.request("evm_setAutomine", False)
+    run_alone(*words, env=known | {"ROYALTY_CRASH_AT": "registered"}, exit=-9)
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(run_alone, *words, env=known)
+        while not again.done():
+            time.sleep(0.2)
+            anvil.request("evm_mine")
+    assert again.result()["transactions"] == []
+    assert int(anvil.request("eth_getTransactionCount", me, "latest"), 16) == nonce + 1
+    assert [accrued(world, n) for n in numbers] == [made.amount(0), made.amount(1)]
 
 
 # --- prove and verify ---

@@ -199,6 +199,30 @@ def test_only_what_brings_more_than_its_gas_is_worth_it(world: World) -> None:
             assert made.amount(*span.indexes) * 10**18 > span.gas * fee * 10**power * 10**9
 
 
+def test_a_leaf_that_is_not_worth_a_transaction_alone_is_worth_its_part_of_one(
+    world: World,
+) -> None:
+    from royalty.merkle import DayLine
+    from royalty.money import format_nano
+    from royalty.settlement import gas_nano
+    from tests.tally_world import day
+
+    lines = [DayLine(world.catalogue, 1, day(at), Kind.VIEW, 0, 100) for at in range(40)]
+    alone, many = post(world, lines[:1]), post(world, lines, leaf_bytes=20)
+    session = world.session("dev3")
+    tip = int(session.node.request("eth_maxPriorityFeePerGas"), 16)
+    fee = session.node.block("latest").base_fee + tip
+    price = alone.amount(0) * 10**18 // (35_000 * fee)  # an amount is worth 35,000 gas
+    assert gas_nano(34_000, fee, price) < alone.amount(0) < gas_nano(40_000, fee, price)
+    chosen = [
+        session.tallies.plan(
+            made.batch, worth_gas=True, coin_price=format_nano(price), data=made.path
+        ).chosen
+        for made in (alone, many)
+    ]
+    assert chosen == [(), tuple(range(40))]
+
+
 def test_a_coins_price_comes_from_the_environment_or_the_settings(world: World) -> None:
     made = post(world, lines_of(world.catalogue, 100))
     (world.folder / "royalty.toml").write_text("coin_price = 1000000000.5\n")
@@ -328,6 +352,9 @@ def test_leaves_that_somebody_else_settles_meanwhile_are_shown_and_paid_once(
     done = session.tallies.settle(made.batch, all=True, data=made.path)
     assert sorted([*done.paid, *done.meanwhile]) == list(range(9))
     assert sorted(done.meanwhile) == [0, 1, 7, 8]
+    assert (
+        len(done.transactions) == len(sent) == len(done.plan.spans) - 1
+    )  # none for what was taken
     assert [accrued(world, n) for n in numbers] == [made.amount(i) for i in range(9)]
     assert settled(world, made.batch).unsettled_nano == 0
 

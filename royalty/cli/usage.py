@@ -15,8 +15,11 @@ from royalty.errors import ChainError
 from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
+    from royalty.checks import Check
     from royalty.ingest import Ingested
-    from royalty.reports import Check, Report, Sent, Status
+    from royalty.reports import Report
+    from royalty.sent import Sent
+    from royalty.standing import Status
     from royalty.terms import Item
 
 MAX_ROWS = 40
@@ -137,11 +140,11 @@ def check(
 
     Exit 1 where something is held, or more is excluded than --max-excluded allows.
     """
-    from royalty import reports
+    from royalty import checks
 
     run.platform = platform
     with _counting() as advance:
-        found = reports.check(
+        found = checks.check(
             run.royalty,
             logs,
             day=day,
@@ -238,7 +241,7 @@ def ingest(
     the others kept.
     """
     from royalty import ingest as ingesting
-    from royalty.reports import store_of
+    from royalty.usages import store_of
 
     run.platform = platform
     with _counting() as advance:
@@ -262,20 +265,16 @@ def forget(
 
     Refused while a day of the month is open ([store] retain_days of royalty.toml closes days).
     """
-    from royalty import reports
-
     run.platform = platform
-    reports.forget(run.royalty, month)
+    run.royalty.usage.forget(month)
     run.emit({"forgotten": month}, f"the viewers of {month} are forgotten")
 
 
 @command(usage)
 def status(run: Run, platform: PLATFORM = None) -> None:
     """Show the journal beside what the ledger has; reads only. Exit 1 where they disagree."""
-    from royalty import reports
-
     run.platform = platform
-    found = reports.status(run.royalty)
+    found = run.royalty.usage.status()
     symbol = run.royalty.token.symbol
     run.emit(found.document(), lambda: _status_text(found, symbol), findings=not found.in_step)
 
@@ -289,10 +288,8 @@ def adopt(
     What the journal had under its number, and later batches that have not landed, become void; the next
     `usage report` counts their units again, less what the adopted batch has.
     """
-    from royalty import reports
-
     run.platform = platform
-    made = reports.adopt(run.royalty, batch, confirmations=confirmations)
+    made = run.royalty.usage.adopt(batch, confirmations=confirmations)
     symbol = run.royalty.token.symbol
     run.emit(
         made.document(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import Run, command
+from royalty.cli.options import COLUMNS, LOGS, PLATFORM, POLICY, SEPARATOR, WORKS, Run, command
 from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.errors import ChainError
 from royalty.money import counted, format_nano
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 MAX_ROWS = 40
 KINDS = ("view", "download", "excerpt")
 
-LOGS = Annotated[
-    list[str], typer.Argument(metavar="LOG...", help="Files or globs: CSV, TSV, JSONL, Parquet.")
-]
 SOME_LOGS = Annotated[
     list[str] | None,
     typer.Argument(
@@ -47,25 +44,7 @@ SINCE = Annotated[
 UNTIL = Annotated[
     str | None, typer.Option("--until", metavar="DAY", help="The last of several, inclusive.")
 ]
-WORKS = Annotated[
-    str | None, typer.Option("--works", metavar="CSV", help="The map of ids: platform_id,work.")
-]
-COLUMNS = Annotated[
-    str | None,
-    typer.Option("--columns", metavar="TOML", help="Which columns hold the native fields."),
-]
-POLICY = Annotated[
-    str | None, typer.Option("--policy", metavar="TOML", help="The numbers of the rules.")
-]
-SEPARATOR = Annotated[
-    str | None,
-    typer.Option("--separator", metavar="CHAR", help="Between columns; default from the header."),
-]
 PARTIAL = Annotated[bool, typer.Option("--partial", help="Take days that are not over, too.")]
-PLATFORM = Annotated[
-    str | None,
-    typer.Option("--platform", metavar="ADDRESS", help="The platform; default the account."),
-]
 OUT = Annotated[
     str | None,
     typer.Option("--out", metavar="DIR", help="Write excluded.csv: reason, file, line."),

@@ -83,6 +83,33 @@ class PlatformState:
 
 
 @dataclass(frozen=True, slots=True)
+class TallyState:
+    """A tally: debited and settled nano-tokens, leaves and how many are settled, its last day, its root.
+
+    Settled is what has left the tally, to deals or back to the platform.
+    """
+
+    platform: str
+    batch: int
+    total_nano: int
+    settled_nano: int
+    leaves: int
+    settled_leaves: int
+    day: int
+    root: bytes
+
+    @property
+    def exists(self) -> bool:
+        """Whether the platform posted a tally under this number."""
+        return self.leaves > 0
+
+    @property
+    def unsettled_nano(self) -> int:
+        """Nano-tokens that were debited and have neither reached a deal nor gone back."""
+        return self.total_nano - self.settled_nano
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A call that is not sent yet: contract (None makes one), function, arguments, what it does in words."""
 
@@ -244,6 +271,40 @@ class Ledger:
         """Return whether a key may report for a platform."""
         return bool(self.read("isReporter", platform, reporter, block=block)[0])
 
+    def tally(self, platform: str, batch: int, block: BlockId = "latest") -> TallyState:
+        """Return what the ledger keeps of a tally; `exists` is False where there is none."""
+        return self.tallies([(platform, batch)], block)[0]
+
+    def tallies(
+        self, tallies: Iterable[tuple[str, int]], block: BlockId = "latest"
+    ) -> list[TallyState]:
+        """Return many tallies given as (platform, batch), in order."""
+        keys = list(tallies)
+        found = self.read_many([("tallyOf", key) for key in keys], block=block)
+        return [
+            TallyState(
+                *key,
+                state["total"],
+                state["settled"],
+                state["leaves"],
+                state["settledLeaves"],
+                state["day"],
+                root,
+            )
+            for key, (state, root) in zip(keys, found, strict=True)
+        ]
+
+    def is_settled(self, platform: str, batch: int, index: int, block: BlockId = "latest") -> bool:
+        """Return whether a leaf of a tally is settled, paid or void; one under a void node never is."""
+        return self.are_settled(platform, batch, [index], block)[0]
+
+    def are_settled(
+        self, platform: str, batch: int, indexes: Iterable[int], block: BlockId = "latest"
+    ) -> list[bool]:
+        """Return the same of many leaves of a tally, in order."""
+        reads = [("isSettled", (platform, batch, index)) for index in indexes]
+        return [bool(settled) for (settled,) in self.read_many(reads, block=block)]
+
     def balance_nano(self, holder: str, block: BlockId = "latest") -> int:
         """Return a holder's allocated money in nano-tokens."""
         return self.balances_nano([holder], block)[0]
@@ -373,6 +434,68 @@ class Ledger:
             evidence,
             total_nano,
             usage,
+        )
+
+    def post(
+        self,
+        platform: str,
+        batch: int,
+        day: int,
+        root: bytes,
+        leaves: int,
+        total_nano: int,
+        evidence: bytes,
+        data_digest: bytes,
+        uri: str = "",
+    ) -> Call:
+        """Report usage up to `day` by the root of a tally's tree; debits all of it at once."""
+        return self._call(
+            f"post tally {batch} of {platform} ({counted(leaves, 'leaf', 'leaves')})",
+            "post",
+            platform,
+            batch,
+            day,
+            root,
+            leaves,
+            total_nano,
+            evidence,
+            data_digest,
+            uri,
+        )
+
+    def settle(self, platform: str, batch: int, first: int, leaves: bytes, proof: bytes) -> Call:
+        """Pay neighbouring leaves of a tally into their deals; both packed as royalty.merkle does."""
+        return self._call(
+            f"settle leaves of tally {batch} of {platform} from {first} on",
+            "settle",
+            platform,
+            batch,
+            first,
+            leaves,
+            proof,
+        )
+
+    def close_node(
+        self,
+        platform: str,
+        batch: int,
+        level: int,
+        index: int,
+        sum_nano: int,
+        preimage: bytes,
+        proof: bytes,
+    ) -> Call:
+        """Return the money of a node that its preimage shows to be broken to the platform."""
+        return self._call(
+            f"close node {index} on level {level} of tally {batch} of {platform}",
+            "closeNode",
+            platform,
+            batch,
+            level,
+            index,
+            sum_nano,
+            preimage,
+            proof,
         )
 
     def pay(self, catalogue: int, amount: int, reason: bytes, memo: bytes = bytes(32)) -> Call:

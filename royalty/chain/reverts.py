@@ -9,7 +9,7 @@ from typing import Any
 from royalty.chain.codec import codec, decode
 from royalty.days import MAX_DAY, format_day
 from royalty.errors import Reverted
-from royalty.money import NANO_PER_MICRO, format_nano
+from royalty.money import NANO_PER_MICRO, counted, format_nano
 
 _HEX = re.compile(r"0x[0-9a-fA-F]*")
 
@@ -134,6 +134,35 @@ MESSAGES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "LimitExceeded": lambda a: (
         f"the reporters of {a['platform']} may spend {_micro(a['left'])} more today and need"
         f" {_micro(a['needed'])}; the platform raises it with `royalty platform limit`"
+    ),
+    "TallyEmpty": lambda _: "the tally has no leaf; post one of at least one leaf",
+    "TallyUnknown": lambda a: (
+        f"platform {a['platform']} has posted no tally as batch {a['batch']};"
+        " `royalty history --kind tally` lists those that exist"
+    ),
+    "PlaceUnknown": lambda a: (
+        f"place {a['index']} on level {a['level']} does not exist in the tally's tree of"
+        f" {counted(a['leaves'], 'leaf', 'leaves')}, or its node stands further below; check the data"
+    ),
+    "LeavesMalformed": lambda a: (
+        f"the packed leaves are cut or missing at byte {a['offset']} of {a['length']};"
+        " this is a bug, report it"
+    ),
+    "ProofLength": lambda a: (
+        f"the proof has {a['given']} bytes where its place needs {a['needed']}; make it again from the"
+        " tally's data"
+    ),
+    "ProofMismatch": lambda a: (
+        f"the leaves lead to another root or total (0x{a['root'].hex()[:16]}…, {_tokens(a['total'])}) than"
+        " the tally's; use the data that it was posted with"
+    ),
+    "NodeNotBroken": lambda a: (
+        f"node {a['index']} on level {a['level']} is not broken, or is closed already;"
+        " settle the leaves under it"
+    ),
+    "TallyExceeded": lambda a: (
+        f"{_tokens(a['settled'])} would leave the tally, which holds {_tokens(a['total'])};"
+        " its sums are wrong, and this leaf cannot be settled"
     ),
     "NothingPayable": lambda a: (
         f"holder {a['holder']} has less than the token's smallest unit to withdraw;"

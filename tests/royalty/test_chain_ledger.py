@@ -14,8 +14,10 @@ from royalty.chain.events import decode_log, topic_of
 from royalty.chain.ledger import Ledger
 from royalty.client import Royalty
 from royalty.errors import NoContract, Reverted
+from royalty.merkle import Claim, DayLine, LeafFault, pack_claims
 from royalty.shares import Share, make_split, split_hash
 from royalty.usage import Kind, Line, Tariff, group_lines, pack_usage
+from tests.tallies import claims_of, lying_tree, post
 
 pytestmark = pytest.mark.chain
 
@@ -196,6 +198,125 @@ def test_logs_decode_as_the_receipt_does(session: Sessions) -> None:
     web3_log = producer.node.w3.eth.get_transaction_receipt(receipt.transaction)["logs"][-1]
     other = reference.process_log(web3_log)["args"]
     assert {**other, "tariff": dict(other["tariff"])} == decoded[0].args
+
+
+def tally_claims(number: int, day: int) -> list[Claim]:
+    """Three leaves of a deal; the second claims more than its price."""
+    lines = [DayLine(number, 1, day, Kind.VIEW, 0, 5), DayLine(number, 1, day, Kind.EXCERPT, 1, 9)]
+    first, second, third = claims_of(
+        [*lines, DayLine(number, 1, day, Kind.EXCERPT, 2, 1)], {(number, 1): TARIFF}, most=17
+    )
+    return [first, Claim(second.leaf, second.amount + 1), third]
+
+
+def test_a_tally_goes_from_its_root_to_the_deals_leaf_by_leaf(session: Sessions) -> None:
+    producer, platform, ledger = session("dev0"), session("dev1"), session().ledger
+    number, day = open_catalogue(producer), platform.today()
+    fund(platform, 10**6)
+    before = ledger.platform(PLATFORM)
+    claims = tally_claims(number, day)
+    posted = post(platform, claims, day, evidence=b"\1" * 32, digest=b"\2" * 32, uri="ipfs://x")
+    assert posted.batch == before.next_batch
+    assert ledger.platform(PLATFORM).funds_nano == before.funds_nano - posted.total
+    block = ledger.node.head()
+    fresh = ledger.tally(PLATFORM, posted.batch)
+    assert (fresh.total_nano, fresh.settled_nano, fresh.unsettled_nano) == (
+        posted.total,
+        0,
+        posted.total,
+    )
+    assert (fresh.leaves, fresh.settled_leaves, fresh.day) == (3, 0, day)
+    assert fresh.root == posted.tree.root
+    assert fresh.exists and not ledger.tally(PLATFORM, posted.batch + 1).exists
+
+    settled = posted.settle(producer, 0, 2)
+    assert settled.event("LeafSettled").args["amount"] == claims[0].amount
+    void = settled.event("LeafVoid").args
+    assert (void["index"], void["leaf"], void["amount"], void["reason"]) == (
+        1,
+        claims[1].leaf,
+        claims[1].amount,
+        LeafFault.AMOUNT_MISMATCH,
+    )
+    assert ledger.deal(number, 1).accrued_nano == claims[0].amount
+    assert ledger.platform(PLATFORM).funds_nano == before.funds_nano - posted.total + void["amount"]
+    assert ledger.are_settled(PLATFORM, posted.batch, range(3)) == [True, True, False]
+    assert ledger.is_settled(PLATFORM, posted.batch, 1)
+    assert ledger.are_settled(PLATFORM, posted.batch, range(3), block) == [False] * 3
+    then, now = (ledger.tallies([(PLATFORM, posted.batch)], at)[0] for at in (block, "latest"))
+    assert then == fresh
+    assert (now.settled_leaves, now.unsettled_nano) == (2, claims[2].amount)
+    with pytest.raises(Reverted, match="another root or total"):
+        proof = posted.tree.prove(1)
+        producer.send(ledger.settle(PLATFORM, posted.batch, 1, pack_claims([claims[0]]), proof))
+
+
+def test_a_broken_node_is_closed_and_a_sound_one_is_not(session: Sessions) -> None:
+    producer, platform, ledger = session("dev0"), session("dev1"), session().ledger
+    number, day = open_catalogue(producer), platform.today()
+    fund(platform, 10**6)
+    claims = tally_claims(number, day)[:2]
+    before = ledger.platform(PLATFORM).funds_nano
+    posted = post(platform, claims, day, tree=lying_tree(claims, 7))
+    left, right = (posted.tree.levels[0][at : at + 44] for at in (0, 44))
+    wrong = b"\0" + claims[1].amount.to_bytes(12, "big") + claims[1].leaf
+    total = claims[1].amount + 7
+    closed = producer.send(ledger.close_node(PLATFORM, posted.batch, 0, 1, total, wrong, left))
+    assert closed.event("NodeVoid").args == {
+        "platform": PLATFORM,
+        "batch": posted.batch,
+        "level": 0,
+        "index": 1,
+        "amount": total,
+    }
+    sound = b"\0" + claims[0].amount.to_bytes(12, "big") + claims[0].leaf
+    with pytest.raises(Reverted, match="is not broken"):
+        producer.send(
+            ledger.close_node(PLATFORM, posted.batch, 0, 0, claims[0].amount, sound, right)
+        )
+    posted.settle(producer, 0, 1)
+    assert ledger.tally(PLATFORM, posted.batch).unsettled_nano == 0
+    assert ledger.platform(PLATFORM).funds_nano == before - claims[0].amount
+
+
+def test_logs_of_tallies_decode_as_web3_decodes_them(session: Sessions) -> None:
+    producer, platform, ledger = session("dev0"), session("dev1"), session().ledger
+    number, day = open_catalogue(producer), platform.today()
+    fund(platform, 10**6)
+    first = producer.node.head() + 1
+    claims = tally_claims(number, day)
+    posted = post(platform, claims, day, uri="ipfs://\u202e")
+    posted.settle(producer)
+    broken = post(platform, claims[:2], day, tree=lying_tree(claims[:2], 7))
+    wrong = b"\0" + claims[1].amount.to_bytes(12, "big") + claims[1].leaf
+    left, total = broken.tree.levels[0][:44], claims[1].amount + 7
+    producer.send(ledger.close_node(PLATFORM, broken.batch, 0, 1, total, wrong, left))
+    events = read_back(producer, first)
+    assert [event.name for event in events] == [
+        "TallyPosted",
+        "LeafSettled",
+        "LeafVoid",
+        "LeafSettled",
+        "TallyPosted",
+        "NodeVoid",
+    ]
+    contract = producer.node.w3.eth.contract(address=ledger.address, abi=_abi())
+    for event in events:
+        receipt = producer.node.w3.eth.get_transaction_receipt(event.transaction)
+        (log,) = (log for log in receipt["logs"] if log["logIndex"] == event.log_index)
+        assert dict(contract.events[event.name]().process_log(log)["args"]) == event.args
+
+
+def read_back(royalty: Royalty, first: int) -> list[Any]:
+    """The events from a block on, as the index and the records give them; both must agree."""
+    from royalty import index, records
+
+    names = ("TallyPosted", "LeafSettled", "LeafVoid", "NodeVoid")
+    kept = [event for name in names for event in index.events(royalty, name)]
+    read = [event for name in names for event in records.read_events(royalty, name)]
+    place = [(event.name, event.args, event.block, event.log_index) for event in read]
+    assert [(event.name, event.args, event.block, event.log_index) for event in kept] == place
+    return sorted((event for event in kept if event.block >= first), key=lambda event: event.order)
 
 
 def _abi() -> list[Any]:

@@ -19,7 +19,8 @@ LAYERS = (
     {"errors"},
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
-    {"splitsheet", "evidence", "findings", "batches", "metadata", "settings", "terms", "due"},
+    {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
+    | {"terms", "due"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata"},
     {"segments"},

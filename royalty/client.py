@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from royalty.platforms import Platforms
     from royalty.questions import Day, Logs
     from royalty.reconcile import Reconciliation
+    from royalty.tallies import Tallies
     from royalty.usages import Usage
     from royalty.works import Works
 
@@ -36,6 +37,7 @@ NOUNS: Mapping[str, tuple[str, str]] = {
     "holders": ("royalty.holders", "Holders"),
     "payouts": ("royalty.payouts", "Payouts"),
     "usage": ("royalty.usages", "Usage"),
+    "tallies": ("royalty.tallies", "Tallies"),
     "history": ("royalty.history", "History"),
     "audit": ("royalty.audit", "Audit"),
 }
@@ -64,6 +66,7 @@ class Royalty:
         holders: Holders
         payouts: Payouts
         usage: Usage
+        tallies: Tallies
         history: History
         audit: Audit
 

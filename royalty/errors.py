@@ -128,6 +128,10 @@ class JournalStopped(ChainError):
     """The journal and the chain disagree; nothing more is sent."""
 
 
+class FetchFailed(RoyaltyError):
+    """A file that was asked for from an address does not come."""
+
+
 class StoreFailed(RoyaltyError):
     """Usage cannot be kept: a full disk, a lock that another process holds."""
 

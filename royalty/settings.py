@@ -26,6 +26,7 @@ _TOP = {
     "anvil": str,
     "networks": dict,
     "max_fee": (str, int),
+    "coin_price": (str, int),
     "window": int,
     "deadline": int,
     "store": dict,
@@ -37,6 +38,7 @@ _NETWORK = {
     "contract": str,
     "confirmations": int,
     "max_fee": (str, int),
+    "coin_price": (str, int),
     "window": int,
     "deadline": int,
 }
@@ -100,7 +102,8 @@ class LocalChain:
 class Settings:
     """What was asked for, resolved; None where nothing says.
 
-    `spares` are further RPC addresses of the same chain, `max_fee` is in gwei, `deadline` in seconds.
+    `spares` are further RPC addresses of the same chain, `max_fee` is in gwei, `deadline` in seconds,
+    `coin_price` what one coin of the chain costs in tokens.
     """
 
     network: str
@@ -118,6 +121,7 @@ class Settings:
     window: int | None = None
     deadline: int | None = None
     retain_days: int | None = None
+    coin_price: str | int | None = None
 
     @classmethod
     def load(
@@ -173,6 +177,8 @@ class Settings:
             window=table.get("window", toml.get("window")),
             deadline=table.get("deadline", toml.get("deadline")),
             retain_days=toml.get("store", {}).get("retain_days"),
+            coin_price=environ.get("ROYALTY_COIN_PRICE")
+            or table.get("coin_price", toml.get("coin_price")),
         )
 
     @property

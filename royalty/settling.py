@@ -130,6 +130,15 @@ def run_gas(
     return meter.gas(sum(1 for _ in neighbours(first, count, leaves)))
 
 
+def leaf_gas(claim: Claim) -> int:
+    """Return the most gas that a leaf adds to a transaction that settles others too."""
+    meter = _Meter(frozenset())
+    before, floor = meter.standard + NEW_BITS_GAS, meter.floor
+    meter.add(0, claim)
+    words = 2 * len(claim.leaf) // _WORD + 4
+    return max(meter.standard - before + 4 * words, meter.floor - floor)
+
+
 def spans(
     claims: Sequence[Claim],
     leaves: int,

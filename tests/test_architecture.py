@@ -20,14 +20,15 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms", "due"},
+    | {"terms", "due", "tallyproof", "fetching"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata"},
     {"segments"},
     {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"},
+    {"posted"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests"}
-    | {"checks", "reports", "standing", "usages"},
+    | {"checks", "reports", "standing", "usages", "settlement", "tallies"},
     {"client"},
     {"demo"},
     {"cli"},
@@ -36,7 +37,7 @@ READERS = {"logs", "store", "tallydata", "ingest", "index", "history", "reconcil
 KNOWN_BY: dict[str, set[str]] = {
     "web3": {"chain"},
     "eth_account": {"chain"},
-    "requests": {"chain"},
+    "requests": {"chain", "fetching"},
     "duckdb": READERS,
     "pyarrow": READERS,
     "typer": {"cli"},

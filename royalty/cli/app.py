@@ -27,6 +27,7 @@ NOUNS = (
     "platform",
     "reporter",
     "usage",
+    "tally",
     "holder",
     "payout",
     "history",

@@ -21,7 +21,7 @@ LAYERS = (
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "metadata", "settings", "terms"},
     {"chain"},
-    {"journal", "logs", "index", "worksmap"},
+    {"journal", "logs", "index", "worksmap", "tallydata"},
     {"segments"},
     {"store", "records", "sending", "delivery", "proof"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
@@ -30,7 +30,7 @@ LAYERS = (
     {"demo"},
     {"cli"},
 )
-READERS = {"logs", "store", "ingest", "index", "history", "reconcile", "recount"}
+READERS = {"logs", "store", "tallydata", "ingest", "index", "history", "reconcile", "recount"}
 KNOWN_BY: dict[str, set[str]] = {
     "web3": {"chain"},
     "eth_account": {"chain"},

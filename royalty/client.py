@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from royalty.platforms import Platforms
     from royalty.questions import Day, Logs
     from royalty.reconcile import Reconciliation
-    from royalty.reports import Usage
+    from royalty.usages import Usage
     from royalty.works import Works
 
 # Each noun's module and class; a class takes the session. Imported when first asked for.
@@ -35,7 +35,7 @@ NOUNS: Mapping[str, tuple[str, str]] = {
     "platforms": ("royalty.platforms", "Platforms"),
     "holders": ("royalty.holders", "Holders"),
     "payouts": ("royalty.payouts", "Payouts"),
-    "usage": ("royalty.reports", "Usage"),
+    "usage": ("royalty.usages", "Usage"),
     "history": ("royalty.history", "History"),
     "audit": ("royalty.audit", "Audit"),
 }

@@ -19,13 +19,15 @@ LAYERS = (
     {"errors"},
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
-    {"splitsheet", "evidence", "findings", "batches", "metadata", "settings", "terms"},
+    {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
+    | {"terms", "due"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata"},
     {"segments"},
-    {"store", "records", "sending", "delivery", "proof"},
+    {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
-    | {"audit", "questions", "ingest", "recorder", "recount", "reports"},
+    | {"audit", "questions", "ingest", "recorder", "recount", "manifests"}
+    | {"checks", "reports", "standing", "usages"},
     {"client"},
     {"demo"},
     {"cli"},

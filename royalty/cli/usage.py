@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import Run, command
+from royalty.cli.options import COLUMNS, LOGS, PLATFORM, POLICY, SEPARATOR, WORKS, Run, command
 from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.errors import ChainError
 from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
+    from royalty.checks import Check
     from royalty.ingest import Ingested
-    from royalty.reports import Check, Report, Sent, Status
+    from royalty.reports import Report
+    from royalty.sent import Sent
+    from royalty.standing import Status
     from royalty.terms import Item
 
 MAX_ROWS = 40
 KINDS = ("view", "download", "excerpt")
 
-LOGS = Annotated[
-    list[str], typer.Argument(metavar="LOG...", help="Files or globs: CSV, TSV, JSONL, Parquet.")
-]
 SOME_LOGS = Annotated[
     list[str] | None,
     typer.Argument(
@@ -44,25 +44,7 @@ SINCE = Annotated[
 UNTIL = Annotated[
     str | None, typer.Option("--until", metavar="DAY", help="The last of several, inclusive.")
 ]
-WORKS = Annotated[
-    str | None, typer.Option("--works", metavar="CSV", help="The map of ids: platform_id,work.")
-]
-COLUMNS = Annotated[
-    str | None,
-    typer.Option("--columns", metavar="TOML", help="Which columns hold the native fields."),
-]
-POLICY = Annotated[
-    str | None, typer.Option("--policy", metavar="TOML", help="The numbers of the rules.")
-]
-SEPARATOR = Annotated[
-    str | None,
-    typer.Option("--separator", metavar="CHAR", help="Between columns; default from the header."),
-]
 PARTIAL = Annotated[bool, typer.Option("--partial", help="Take days that are not over, too.")]
-PLATFORM = Annotated[
-    str | None,
-    typer.Option("--platform", metavar="ADDRESS", help="The platform; default the account."),
-]
 OUT = Annotated[
     str | None,
     typer.Option("--out", metavar="DIR", help="Write excluded.csv: reason, file, line."),
@@ -137,11 +119,11 @@ def check(
 
     Exit 1 where something is held, or more is excluded than --max-excluded allows.
     """
-    from royalty import reports
+    from royalty import checks
 
     run.platform = platform
     with _counting() as advance:
-        found = reports.check(
+        found = checks.check(
             run.royalty,
             logs,
             day=day,
@@ -238,7 +220,7 @@ def ingest(
     the others kept.
     """
     from royalty import ingest as ingesting
-    from royalty.reports import store_of
+    from royalty.usages import store_of
 
     run.platform = platform
     with _counting() as advance:
@@ -262,20 +244,16 @@ def forget(
 
     Refused while a day of the month is open ([store] retain_days of royalty.toml closes days).
     """
-    from royalty import reports
-
     run.platform = platform
-    reports.forget(run.royalty, month)
+    run.royalty.usage.forget(month)
     run.emit({"forgotten": month}, f"the viewers of {month} are forgotten")
 
 
 @command(usage)
 def status(run: Run, platform: PLATFORM = None) -> None:
     """Show the journal beside what the ledger has; reads only. Exit 1 where they disagree."""
-    from royalty import reports
-
     run.platform = platform
-    found = reports.status(run.royalty)
+    found = run.royalty.usage.status()
     symbol = run.royalty.token.symbol
     run.emit(found.document(), lambda: _status_text(found, symbol), findings=not found.in_step)
 
@@ -289,10 +267,8 @@ def adopt(
     What the journal had under its number, and later batches that have not landed, become void; the next
     `usage report` counts their units again, less what the adopted batch has.
     """
-    from royalty import reports
-
     run.platform = platform
-    made = reports.adopt(run.royalty, batch, confirmations=confirmations)
+    made = run.royalty.usage.adopt(batch, confirmations=confirmations)
     symbol = run.royalty.token.symbol
     run.emit(
         made.document(),

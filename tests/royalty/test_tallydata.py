@@ -88,7 +88,7 @@ def changed(name: str, at: int, value: object) -> pa.Table:
     [
         ("kind", "rent", "row 3: kind"),
         ("units", None, "row 3: units"),
-        ("units", 2**63, "row 3: units"),
+        ("units", 2**40 + 1, "row 3: units"),
         ("price_nano", 2**40, "row 3: price_nano"),
         ("work", 2**24, "row 3: work"),
         ("units", 0, "leaf 0"),

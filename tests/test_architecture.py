@@ -22,7 +22,7 @@ LAYERS = (
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
     | {"terms", "due", "tallybook"},
     {"chain"},
-    {"journal", "logs", "index", "worksmap", "tallydata"},
+    {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments"},
     {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}

@@ -354,12 +354,13 @@ def test_a_log_that_was_reported_again_is_found_as_reported_twice(
 
 
 def test_an_unsettled_tally_is_told_by_cell_with_its_data_and_as_a_whole_without(
-    story: Story, auditor: Path, anvil: Anvil, ledger: dict[str, Any]
+    story: Story, tmp_path: Path, anvil: Anvil, ledger: dict[str, Any]
 ) -> None:
     """A platform of its own posts three views of a day of its own."""
     from royalty import Royalty
 
-    folder = auditor / "other"
+    snapshot = anvil.request("evm_snapshot")
+    folder = tmp_path / "other"
     folder.mkdir()
     royalty = Royalty.connect(
         account="dev7", rpc=anvil.rpc, contract=ledger["royalty"], folder=folder
@@ -399,3 +400,4 @@ def test_an_unsettled_tally_is_told_by_cell_with_its_data_and_as_a_whole_without
     assert max(map(len, shown.splitlines())) <= 80
     posted.settle(royalty)
     assert story.run(*words, cwd=folder)["findings"] == []
+    anvil.request("evm_revert", snapshot)

@@ -248,6 +248,20 @@ def test_what_waits_beyond_the_log_is_said(scene: Scene) -> None:
     )
 
 
+def test_a_tally_that_ends_later_waits_with_those_days_alone_that_were_asked_for(
+    scene: Scene,
+) -> None:
+    """Only its data say that it touches the period: it needs evidence like any other batch."""
+    rows = [*usage_of(scene), (scene.day + 900, str(scene.work(0)), VIEW, 4)]
+    place = scene.folder / "evidence"
+    posted = post_rows(scene, rows, place=place)
+    assert len(posted.claims) == 1
+    found = scene.reconcile(rows[:-1], evidence=place)
+    assert [row.reason for row in found.findings] == ["unsettled"] * 4 + ["evidence_mismatch"]
+    assert found.difference_nano == WORTH
+    assert found.notes == (f"batch {posted.batch}: there is no manifest-{posted.batch}.json",)
+
+
 def test_data_that_do_not_lead_to_the_root_are_no_evidence(scene: Scene) -> None:
     rows = usage_of(scene)
     place = scene.folder / "evidence"

@@ -52,9 +52,10 @@ class Difference:
 
     `what` is `funds`, `accrued`, `balance` or `tally` (state against events: of a tally what is
     unsettled), `tally_terms` (its root, total, day or leaves are others; the amounts are its totals),
-    `report` (a batch's total), `leaf` (what was settled is not what it costs), `void` (a leaf that could
-    be paid went back to the platform) or `allocation` (what was divided); for the last four
-    `state_nano` is what the event says.
+    `report` (a batch's total), `leaf` (what was settled is not what it costs, or was settled before),
+    `void` (a leaf that could be paid, or was closed before, went back to the platform), `overdrawn`
+    (more left a tally than was debited) or `allocation` (what was divided); for the last five
+    `state_nano` is what the events say, `events_nano` what they should.
     """
 
     what: str
@@ -178,7 +179,7 @@ def replay(
     """
     figures, wrong = Figures(), []
     by_key = {deal.key: deal for deal in deals}
-    days: dict[TallyKey, int] = {}
+    tallies: dict[TallyKey, _Tally] = {}
     for event in sorted(events, key=lambda event: (event.block, event.log_index)):
         args = event.args
         if event.name == "Deposited":
@@ -189,19 +190,18 @@ def replay(
             wrong += _report(figures, args, by_key)
         elif event.name == "TallyPosted":
             _move(figures, args, -args["total"])
-            days[_tally_key(args)] = args["day"]
+            tallies[_tally_key(args)] = _Tally(args["total"], args["day"])
         elif event.name == "LeafSettled":
-            wrong += _settled(figures, args, by_key, days)
+            wrong += _settled(figures, args, by_key, tallies[_tally_key(args)])
         elif event.name in ("LeafVoid", "NodeVoid"):
-            _move(figures, args, args["amount"])
-            wrong += _void(event, by_key, days)
+            wrong += _void(figures, event, by_key, tallies[_tally_key(args)])
         elif event.name == "Paid":
             figures.accrued[args["catalogue"], args["version"]] += args["nano"]
         elif event.name == "Allocated":
             wrong += _allocation(figures, args, by_key)
         elif event.name == "Withdrawn":
             figures.balances[args["holder"]] -= unit.to_nano(args["amount"])
-    return figures, wrong
+    return figures, [*wrong, *_overdrawn(figures, tallies)]
 
 
 def _report(
@@ -228,38 +228,75 @@ def _move(figures: Figures, args: Mapping[str, Any], nano: int) -> None:
     figures.unsettled[_tally_key(args)] -= nano
 
 
+@dataclass(slots=True)
+class _Tally:
+    """A tally in the replay: what was posted of it, and which of its places are closed."""
+
+    total: int
+    day: int
+    leaves: set[int] = field(default_factory=set)
+    nodes: list[range] = field(default_factory=list)
+
+    def close_leaf(self, index: int) -> bool:
+        """Close a leaf; return whether it was open."""
+        was_open = index not in self.leaves and not any(index in node for node in self.nodes)
+        self.leaves.add(index)
+        return was_open
+
+    def close_node(self, level: int, index: int) -> bool:
+        """Close the leaves under a node; return whether all were open."""
+        under = range(index << level, (index + 1) << level)
+        others = any(node.start < under.stop and under.start < node.stop for node in self.nodes)
+        was_open = not others and not any(leaf in under for leaf in self.leaves)
+        self.nodes.append(under)
+        return was_open
+
+
 def _settled(
-    figures: Figures,
-    args: Mapping[str, Any],
-    deals: Mapping[DealKey, Deal],
-    days: Mapping[TallyKey, int],
+    figures: Figures, args: Mapping[str, Any], deals: Mapping[DealKey, Deal], tally: _Tally
 ) -> list[Difference]:
-    """Pay a leaf what it costs, nothing where it should have been void."""
-    leaf, deal = args["leaf"], deals.get(tallybook.deal_of(args["leaf"]))
+    """Pay a leaf what it costs, nothing where it should have been void or was closed before."""
+    leaf, amount = args["leaf"], args["amount"]
+    deal = deals.get(tallybook.deal_of(leaf))
     terms = tallybook.terms_of(deal)
-    cost = tallybook.cost_of(leaf, terms)
-    sound = tallybook.judge(leaf, cost, terms, days[_tally_key(args)]) == LeafFault.NONE
-    due = cost if sound else 0
+    fault = tallybook.judge(leaf, amount, terms, tally.day)
+    due = 0
+    if tally.close_leaf(args["index"]) and fault in (LeafFault.NONE, LeafFault.AMOUNT_MISMATCH):
+        due = amount if fault == LeafFault.NONE else tallybook.cost_of(leaf, terms)
     figures.unsettled[_tally_key(args)] -= due
     if deal is not None:
         figures.accrued[deal.key] += due
-    return (
-        [] if due == args["amount"] else [Difference("leaf", _leaf_name(args), args["amount"], due)]
-    )
+    return [] if due == amount else [Difference("leaf", _leaf_name(args), amount, due)]
 
 
 def _void(
-    event: Event, deals: Mapping[DealKey, Deal], days: Mapping[TallyKey, int]
+    figures: Figures, event: Event, deals: Mapping[DealKey, Deal], tally: _Tally
 ) -> list[Difference]:
-    """Return a void leaf that could have been paid; one whose deal came later could not."""
+    """Return money to the platform; name a leaf that could have been paid, or was closed before.
+
+    A leaf whose deal came later could not: only deals of earlier blocks are known to it.
+    """
     args = event.args
+    _move(figures, args, args["amount"])
     if event.name == "NodeVoid":
-        return []
-    deal = deals.get(tallybook.deal_of(args["leaf"]))
-    known = tallybook.terms_of(deal) if deal is not None and deal.block < event.block else None
-    fault = tallybook.judge(args["leaf"], args["amount"], known, days[_tally_key(args)])
-    sound = fault == LeafFault.NONE
-    return [Difference("void", _leaf_name(args), args["amount"], 0)] if sound else []
+        right = tally.close_node(args["level"], args["index"])
+        name = f"node {args['index']} on level {args['level']} of {_tally_name(_tally_key(args))}"
+    else:
+        deal = deals.get(tallybook.deal_of(args["leaf"]))
+        terms = tallybook.terms_of(deal) if deal is not None and deal.block < event.block else None
+        fault = tallybook.judge(args["leaf"], args["amount"], terms, tally.day)
+        right = tally.close_leaf(args["index"]) and fault != LeafFault.NONE
+        name = _leaf_name(args)
+    return [] if right else [Difference("void", name, args["amount"], 0)]
+
+
+def _overdrawn(figures: Figures, tallies: Mapping[TallyKey, _Tally]) -> list[Difference]:
+    """Return the tallies that more has left than was debited for them (rule 2)."""
+    return [
+        Difference("overdrawn", _tally_name(key), tally.total - left, tally.total)
+        for key, tally in tallies.items()
+        if (left := figures.unsettled[key]) < 0
+    ]
 
 
 def _leaf_name(args: Mapping[str, Any]) -> str:

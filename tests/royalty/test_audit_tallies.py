@@ -144,6 +144,32 @@ def test_a_sound_leaf_whose_money_went_back_is_named() -> None:
     assert replay(twin.events, later, UNIT)[1] == [], "the deal came after it"
 
 
+def test_a_leaf_that_is_settled_twice_is_named() -> None:
+    twin = twin_of_two_leaves()
+    last = twin.events[-1]
+    twin.events.append(replace(last, log_index=last.log_index + 1))
+    figures, wrong = replay(twin.events, DEALS, UNIT)
+    name = f"leaf {last.args['index']} of tally 1 of {PLATFORMS[0]}"
+    assert wrong == [Difference("leaf", name, last.args["amount"], 0)]
+    assert differences(twin.state, figures) == [], "the second time nothing was due"
+
+
+@pytest.mark.parametrize(
+    ("level", "index", "again"), [(0, 0, True), (0, 1, True), (1, 0, True), (1, 1, False)]
+)
+def test_a_node_with_leaves_that_are_closed_is_named(level: int, index: int, again: bool) -> None:
+    """Two leaves were paid; a node over either, or over both, cannot return their money too."""
+    twin = twin_of_two_leaves()
+    node = {"platform": PLATFORMS[0], "batch": 1, "level": level, "index": index, "amount": 5}
+    twin.emit("NodeVoid", **node)
+    _, wrong = replay(twin.events, DEALS, UNIT)
+    assert ("void" in {one.what for one in wrong}) == again
+    over = next(one for one in wrong if one.what == "overdrawn")
+    assert over.state_nano - over.events_nano == 5, "more left it than was debited"
+    twin.emit("NodeVoid", **node)
+    assert [one.what for one in replay(twin.events, DEALS, UNIT)[1]].count("void") == 1 + again
+
+
 # --- on a chain ---
 
 TARIFF = Tariff(3_000_000, 500_000_000, 100_003)

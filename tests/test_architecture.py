@@ -20,9 +20,9 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms", "due", "tallyproof", "fetching"},
+    | {"terms", "due", "tallyproof", "fetching", "tallybook"},
     {"chain"},
-    {"journal", "logs", "index", "worksmap", "tallydata"},
+    {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments"},
     {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"},
     {"posted"},

@@ -25,7 +25,9 @@ PLATFORM = Annotated[
 ]
 EVIDENCE = Annotated[
     Path | None,
-    typer.Option("--evidence", metavar="DIR", help="What `usage report --evidence` wrote."),
+    typer.Option(
+        "--evidence", metavar="DIR", help="What `usage report --evidence` wrote; data of tallies."
+    ),
 ]
 OUT = Annotated[
     Path | None,
@@ -59,7 +61,9 @@ def register(app: typer.Typer) -> None:
         """Say where a log and the chain differ: which work, day and kind, how much, and why.
 
         Counts the log again under the policy, prices it at the deals of its days, and compares with
-        what the platform's reports credited. Ends with exit code 1 where anything differs.
+        what the platform's reports and settled tallies credited. What waits in leaves that nobody has
+        settled is told by work, day and kind where the tally's data are at hand. Ends with exit code 1
+        where anything differs.
         """
         from royalty.reconcile import reconcile as compare
 

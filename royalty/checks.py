@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from royalty.errors import InputError
 from royalty.files import new_folder
 from royalty.questions import Accepted, Asked, Logs, read_question, require_over
-from royalty.terms import Item, amount_nano, held_rows, units_of
+from royalty.terms import Item, amount_nano, held_rows
+from royalty.usage import units_of
 
 if TYPE_CHECKING:
     from royalty.client import Royalty

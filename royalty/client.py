@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -109,6 +110,15 @@ class Royalty:
         session = cls(settings, platform=platform)
         session.ledger  # noqa: B018 - a wrong address shows here rather than later
         return session
+
+    @contextmanager
+    def approved(self) -> Iterator[None]:
+        """Do not ask as long as this lasts: what is sent was approved together with something before."""
+        before, self.approver = self.approver, None
+        try:
+            yield
+        finally:
+            self.approver = before
 
     # --- what the session stands on ---
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from royalty import delivery
 from royalty.batches import MAX_TRANSACTION_GAS, Draft, Tariffs, drafts, fitted
-from royalty.errors import NodeRefused
+from royalty.errors import InputError, NodeRefused
+from royalty.posting import TallyDraft
+from royalty.settling import settle_gas
 from royalty.usage import Line
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 HEADROOM_PERCENT = 5
 """What an estimate of gas must leave of a transaction's limit: other money moves in between."""
+NO_EVIDENCE = b"\xff" * 32
+"""In place of a digest that is not made yet, and as dear as any."""
 
 
 def divide(
@@ -58,10 +62,40 @@ def undivided(link: Link, tariffs: Tariffs, due: Mapping[int, Sequence[Item]]) -
     ]
 
 
-def call_of(link: Link, draft: Draft, number: int) -> Call:
+def fit_tally(
+    link: Link, draft: TallyDraft, uri: str, *, settle: bool, waiting: Sequence[int] = ()
+) -> int:
+    """Return the gas that posting a tally takes.
+
+    Raises FundsTooLow or LimitTooLow where money does not suffice for it, for what is `waiting`, and for
+    the gas of settling it where whoever posts settles too.
+    """
+    totals = [*waiting, draft.total_nano]
+    delivery.require_money(link, totals)
+    gas = _gas(link, draft, _gas_limit(link), uri)
+    if gas is None:
+        raise InputError("posting a tally does not fit a block of this chain")
+    after = settle_gas(draft.claims, len(draft.claims)) if settle else 0
+    delivery.require_money(link, totals, gas + after)
+    return gas
+
+
+def call_of(link: Link, draft: Draft | TallyDraft, number: int, uri: str = "") -> Call:
     """Return the ledger's call for a draft, to estimate and to show; its evidence is not made yet."""
+    if isinstance(draft, TallyDraft):
+        return link.ledger.post(
+            link.platform,
+            number,
+            draft.day,
+            draft.tree.root,
+            len(draft.claims),
+            draft.total_nano,
+            NO_EVIDENCE,
+            NO_EVIDENCE,
+            uri,
+        )
     return link.ledger.report(
-        link.platform, number, draft.day, bytes(32), draft.total_nano, draft.usage
+        link.platform, number, draft.day, NO_EVIDENCE, draft.total_nano, draft.usage
     )
 
 
@@ -73,13 +107,13 @@ def _gas_limit(link: Link) -> int:
     return min(MAX_TRANSACTION_GAS, number(head["gasLimit"]))
 
 
-def _gas(link: Link, draft: Draft, limit: int) -> int | None:
+def _gas(link: Link, draft: Draft | TallyDraft, limit: int, uri: str = "") -> int | None:
     """Return the most gas that a batch can use, None where that is more than a transaction may."""
     from royalty.chain.sender import estimate
 
     number = link.ledger.platform(link.platform).next_batch
     try:
-        gas = estimate(link.node, call_of(link, draft, number), link.account.address)
+        gas = estimate(link.node, call_of(link, draft, number, uri), link.account.address)
     except NodeRefused as error:
         if "gas" not in str(error.details.get("answer", "")).lower():
             raise

@@ -17,14 +17,14 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from royalty.errors import ChainError, InputError, JournalStopped
 from royalty.evidence import Document
-from royalty.usage import Kind, Line, lines_of, unpack_usage
+from royalty.usage import Kind, Line, lines_of, units_of, unpack_usage, works_of
 
 FILE = "journal.sqlite"
 LOCK_FILE = "journal.lock"
@@ -100,14 +100,18 @@ TRANSITIONS = (
 """Every change of state; what a report does not do itself, the chain does."""
 _ALLOWED = {(one.event, one.before): one.after for one in TRANSITIONS}
 PENDING = (State.PLANNED, State.SIGNED, State.SENT)
-IN_USE = (*PENDING, State.SETTLED, State.ADOPTED)
+FINAL = (State.SETTLED, State.ADOPTED)
+IN_USE = (*PENDING, *FINAL)
 
 STORE_POINTS = ("before-store", "in-store", "after-store")
 SENDER_POINTS = ("before-send",)
+TALLY_POINTS = ("after-data", "after-publish", "before-leaves", "after-leaves")
+"""A tally's data written, and published; before its leaves are settled, and after."""
 CRASH_POINTS = (
     *STORE_POINTS,
     *(f"{when}-{event}" for event in Event for when in ("in", "after")),
     *SENDER_POINTS,
+    *TALLY_POINTS,
 )
 """Where tests kill a report: `in-` with a change written and not committed, `after-` with it there."""
 PLAIN_EVENTS = (Event.PLAN, Event.SIGN, Event.SEND, Event.LAND, Event.SETTLE)
@@ -223,15 +227,16 @@ class Batch:
         """How many works it reports."""
         if self.tally is not None:
             return self.tally.works
-        return len({(line.catalogue, line.index) for line in self._lines})
+        return works_of(self.lines)
 
     @property
     def units(self) -> Mapping[str, int]:
         """The units that it reports by kind, always all three."""
-        return self.tally.units if self.tally is not None else sum_units(self._lines)
+        return self.tally.units if self.tally is not None else units_of(self.lines)
 
     @property
-    def _lines(self) -> list[Line]:
+    def lines(self) -> list[Line]:
+        """The units that a direct batch reports, one line a work, kind and deal."""
         return lines_of(unpack_usage(self.usage))
 
 
@@ -248,14 +253,6 @@ class Attempt:
 
 Reported = dict[tuple[int, int, Kind, int], int]
 """Units by (catalogue, version, kind, index)."""
-
-
-def sum_units(lines: Iterable[Line]) -> dict[str, int]:
-    """Return the units of lines by kind, always all three."""
-    units = {kind.word: 0 for kind in Kind}
-    for line in lines:
-        units[line.kind.word] += line.units
-    return units
 
 
 _BATCHES = """
@@ -364,6 +361,10 @@ class Journal:
     def batch(self, batch_id: int) -> Batch:
         """Return one batch as it stands now."""
         return self._select("id = ?", (batch_id,))[0]
+
+    def tallies(self) -> list[Batch]:
+        """Return the batches in use that are tallies, by number."""
+        return self._select("state != 'void' AND root IS NOT NULL ORDER BY number, id", ())
 
     def last_number(self) -> int:
         """Return the highest number in use, 0 where there is none."""
@@ -704,8 +705,8 @@ def _batch_of(row: Sequence[Any]) -> Batch:
     if root is not None:
         counted = json.loads(units)
         tally = Tally(since, root, leaves, data, uri, target, bool(settle), works, counted)
-    number, day, state, usage, total_nano, *more = row[1:14]
-    return Batch(row[0], number, day, State(state), usage, int(total_nano), *more, tally)
+    batch = Batch(row[0], row[1], row[2], State(row[3]), row[4], int(row[5]), *row[6:14])
+    return replace(batch, tally=tally)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from royalty.days import Period, format_day
 from royalty.errors import InputError
+from royalty.evidence import recounted_rows
 from royalty.journal import Journal
 from royalty.store import UsageStore
 
@@ -68,7 +69,7 @@ def require_rows(journal: Journal, period: Period, store: UsageStore) -> None:
 
     def reported(day: int) -> int:
         found = (json.loads(manifest) for manifest in journal.manifests(day))
-        return max((int(manifest["recount"]["rows"]) for manifest in found), default=0)
+        return max((recounted_rows(one, format_day(day)) for one in found), default=0)
 
     store.need_whole(period, reported)
 

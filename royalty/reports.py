@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from royalty import delivery
+from royalty import delivery, posted
 from royalty import journal as journals
+from royalty.batches import Draft
+from royalty.costs import Costs, Form
 from royalty.days import format_day, today
-from royalty.division import call_of, divide, undivided
+from royalty.division import call_of
 from royalty.due import Due, compare
 from royalty.errors import FundsTooLow, LimitTooLow, StoreFailed
 from royalty.files import new_folder
-from royalty.journal import Batch, Journal, crash_at
-from royalty.manifests import documents_of, plans_of, write_pending
+from royalty.journal import FINAL, Batch, Journal, Tally, crash_at
+from royalty.manifests import documents_of, plan_of_tally, plans_of, write_pending
+from royalty.offers import Offer, Wish, offer, priced, unfunded
+from royalty.posting import TallyDraft
 from royalty.precedent import require_columns, require_rows, require_rules
+from royalty.publishing import Place
 from royalty.questions import (
     Accepted,
     Asked,
@@ -36,15 +41,19 @@ from royalty.questions import (
 )
 from royalty.recount import Counted, Progress, counted
 from royalty.sent import Sent
+from royalty.settlement import settle
 from royalty.store import STORE, Staged, UsageStore
-from royalty.terms import Item, held_rows, units_of
+from royalty.tallydata import file_name, write_data
+from royalty.terms import Item, held_rows
+from royalty.usage import units_of
+from royalty.voids import Account, account_of
 from royalty.ways import Say, Way, journal_of
 from royalty.worksmap import WorksMap
 
 if TYPE_CHECKING:
-    from royalty.batches import Draft
     from royalty.client import Royalty
     from royalty.delivery import Link
+    from royalty.settlement import Settled
 
 
 @dataclass(slots=True)
@@ -52,18 +61,23 @@ class Report:
     """What a report did: `batches` landed by it (those it took up too), in order.
 
     `already` are units reported before; `held` units that are not reported now; `negative` what was
-    reported too much, which is final. With `dry_run` nothing was sent: `gas` and `cost_wei` say what
-    it would cost at most and `missing` what is missing. `pending` is what the journal still holds.
+    reported too much, which is final; `settled` what became of tallies' leaves. With `dry_run` nothing
+    was sent: `gas` and `cost_wei` say what it would cost at most, `costs` what both ways of reporting
+    would, and `missing` what is missing. `pending` is what the journal still holds.
     """
 
     batches: list[Sent] = field(default_factory=list)
     already: list[Item] = field(default_factory=list)
     held: list[Item] = field(default_factory=list)
     negative: list[Item] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
     pending: list[Sent] = field(default_factory=list)
     dry_run: bool = False
     gas: int = 0
     cost_wei: int = 0
+    price_wei: int = 0
+    form: Form = Form.DIRECT
+    costs: Costs | None = None
     missing: str = ""
 
     @property
@@ -73,8 +87,8 @@ class Report:
 
     @property
     def findings(self) -> bool:
-        """Whether something is held or was reported too much."""
-        return bool(self.held or self.negative)
+        """Whether something is held, was reported too much, or turned out void."""
+        return bool(self.held or self.negative or any(one.void for one in self.settled))
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; amounts are ints of nano-tokens, negative units are negative."""
@@ -92,9 +106,13 @@ class Report:
                 for item in self.negative
             ],
         }
+        if self.settled:
+            document["settled"] = [one.document() for one in self.settled]
         if self.dry_run:
             document |= {
                 "dry_run": True,
+                "as": self.form.value,
+                "costs": self.costs.document(self.price_wei) if self.costs else None,
                 "amount_nano": self.amount_nano,
                 "gas": self.gas,
                 "cost_wei": str(self.cost_wei),
@@ -118,6 +136,10 @@ def report(
     window: int | None = None,
     max_fee: str | int | None = None,
     deadline: float | None = None,
+    as_: str | None = None,
+    publish: str | Path | None = None,
+    uri: str | None = None,
+    settle: bool = True,
     into: Report | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
@@ -131,6 +153,9 @@ def report(
     nothing. `evidence` is a folder for manifests and what they name; `confirmations` how many blocks
     must stand on a batch before it is settled; `window` how many may be under way at once; `max_fee` the
     most gwei that a gas may cost; `deadline` for how many seconds a node may fail, or nothing move;
+    `as_` is `direct`, a batch or more a day that pay at once, or `tally`, one batch of all days that is
+    settled leaf by leaf, by this very report unless `settle` is False; without it, whichever costs less.
+    `publish` is a folder or an address where a tally's data is put, `uri` where others find that folder.
     `into` is filled on the way, so that it says what was done when an error ends it. `partial` and `asked`
     as in `royalty.checks.check`.
 
@@ -147,7 +172,8 @@ def report(
         if not partial:
             require_over(session, question.period)
         folder = None if evidence is None else new_folder(evidence)
-        job = _Job(session, question, way, made, folder, progress, say or (lambda _: None))
+        wish = Wish(Form.of(as_), Place.of(publish, uri), settle)
+        job = _Job(session, question, way, wish, made, folder, progress, say or (lambda _: None))
         if session.dry_run:
             _preview(job)
         else:
@@ -162,6 +188,7 @@ class _Job:
     session: Royalty
     question: Question
     way: Way
+    wish: Wish
     report: Report
     folder: Path | None
     progress: Progress | None
@@ -171,6 +198,11 @@ class _Job:
     def store(self) -> UsageStore:
         """The platform's usage store."""
         return UsageStore(self.session.platform_dir() / STORE)
+
+    @property
+    def tallies(self) -> Path:
+        """The folder of the data of the platform's tallies."""
+        return self.session.platform_dir() / posted.FOLDER
 
     def link(self) -> Link:
         """Return the way to the chain, which notes in the report what settles."""
@@ -196,11 +228,12 @@ def _send(job: _Job) -> None:
     with journal_of(job.session) as journal:
         try:
             require_rules(journal, job.question, job.store)
-            write_pending(job.folder, journal)
+            write_pending(job.folder, journal, job.tallies)
             delivery.take_up(link, journal)
             if _plan(job, link, journal):
-                write_pending(job.folder, journal)
+                write_pending(job.folder, journal, job.tallies)
                 delivery.deliver(link, journal)
+            _settle(job, journal)
             _close_days(job, journal)
         finally:
             job.report.pending = [Sent.of(batch) for batch in journal.pending()]
@@ -229,6 +262,7 @@ class _Basis:
     """What batches are made from: the deals and the map, the rows staged, what they come to, what is due."""
 
     accepted: Accepted
+    account: Account
     works_map: WorksMap
     staged: Staged
     found: Counted
@@ -240,6 +274,7 @@ def _counting(job: _Job, journal: Journal, area: Path | None = None) -> Iterator
     """Count the days whole, and yield what is due of them; in `area` the store is not touched."""
     require_rows(journal, job.question.period, job.store)
     accepted, works_map = job.accepted(), job.works_map()
+    account = account_of(job.session, journal, job.way.depth)
     with counted(
         job.question,
         accepted.matcher(job.session, works_map),
@@ -249,11 +284,11 @@ def _counting(job: _Job, journal: Journal, area: Path | None = None) -> Iterator
         progress=job.progress,
     ) as (staged, found):
         require_columns(journal, job.question, found.alone.sources)
-        due = _due(job, accepted, journal, found)
-        yield _Basis(accepted, works_map, staged, found, due)
+        due = _due(job, accepted, account, found)
+        yield _Basis(accepted, account, works_map, staged, found, due)
 
 
-def _due(job: _Job, accepted: Accepted, journal: Journal, found: Counted) -> Due:
+def _due(job: _Job, accepted: Accepted, account: Account, found: Counted) -> Due:
     """Return what is due; what is held, negative or was reported goes into the report."""
     made = job.report
     taken_up = {batch.batch for batch in made.batches}
@@ -262,8 +297,8 @@ def _due(job: _Job, accepted: Accepted, journal: Journal, found: Counted) -> Due
         accepted.items(job.session, units),
         found.days,
         closed=found.closed,
-        reported=journal.reported,
-        reported_before=lambda day: journal.reported(day, without=taken_up),
+        reported=account.reported,
+        reported_before=lambda day: account.reported(day, without=taken_up),
     )
     made.already += due.already
     made.held += due.held
@@ -277,14 +312,14 @@ def _due(job: _Job, accepted: Accepted, journal: Journal, found: Counted) -> Due
 def _plan(job: _Job, link: Link, journal: Journal) -> bool:
     """Count, keep the rows and write the batches down; return whether there is any."""
     with _counting(job, journal) as basis:
-        parts = divide(link, basis.accepted.tariffs, basis.due.days)
         number = journal.last_number() + 1
-        _approve(job.session, link, parts, number)
-        if parts:
+        made = offer(link, basis.accepted.tariffs, basis.due.days, job.wish, number)
+        _approve(job.session, link, made, number)
+        if made.parts:
             link.account.unlock()
         _keep(job, basis)
-        _write_down(job, journal, basis, [draft for draft, _ in parts], number)
-    return bool(parts)
+        _write_down(job, journal, basis, made, number)
+    return bool(made.parts)
 
 
 def _price(job: _Job, link: Link, journal: Journal, basis: _Basis) -> None:
@@ -294,29 +329,33 @@ def _price(job: _Job, link: Link, journal: Journal, basis: _Basis) -> None:
     made, tariffs, due = job.report, basis.accepted.tariffs, basis.due.days
     waiting = [batch.total_nano for batch in journal.pending() if batch.block is None]
     try:
-        parts = divide(link, tariffs, due, waiting)
+        found, made.costs = priced(link, tariffs, due, job.wish, waiting)
     except (FundsTooLow, LimitTooLow) as error:
         made.missing = str(error)
-        parts = [(draft, draft.gas_bound) for draft in undivided(link, tariffs, due)]
+        found, made.costs = unfunded(link, tariffs, due, job.wish)
     number = max(journal.last_number(), link.landed()) + 1
-    made.batches += [Sent.planned(number + at, draft) for at, (draft, _) in enumerate(parts)]
-    made.gas = sum(gas for _, gas in parts)
-    made.cost_wei = made.gas * max_fee(fees(link.node))
+    made.batches += [Sent.planned(number + at, draft) for at, (draft, _) in enumerate(found.parts)]
+    made.form, made.gas = found.form, found.gas
+    made.price_wei = max_fee(fees(link.node))
+    made.cost_wei = made.gas * made.price_wei
 
 
-def _approve(session: Royalty, link: Link, parts: Sequence[tuple[Draft, int]], number: int) -> None:
+def _approve(session: Royalty, link: Link, made: Offer, number: int) -> None:
     """Ask before sending on a public chain; Declined where the person says no."""
     from royalty.chain.sender import Plan as SendPlan
     from royalty.chain.sender import fees, max_fee
 
-    if session.approver is None or session.node.is_local or not parts:
+    if session.approver is None or session.node.is_local or not made.parts:
         return
     price = max_fee(fees(link.node))
-    plans = [
-        SendPlan(call_of(link, draft, number + at), gas, gas * price)
-        for at, (draft, gas) in enumerate(parts)
+    calls = [
+        (call_of(link, draft, number + at, made.uri), gas)
+        for at, (draft, gas) in enumerate(made.parts)
     ]
-    session.approver(session, plans)
+    if made.settle_gas:
+        leaves = link.ledger.settle(link.platform, number, 0, b"", b"")
+        calls.append((replace(leaves, description="settle all its leaves"), made.settle_gas))
+    session.approver(session, [SendPlan(call, gas, gas * price) for call, gas in calls])
 
 
 def _keep(job: _Job, basis: _Basis) -> None:
@@ -327,19 +366,58 @@ def _keep(job: _Job, basis: _Basis) -> None:
     crash_at("after-store")
 
 
-def _write_down(
-    job: _Job, journal: Journal, basis: _Basis, drafts: Sequence[Draft], number: int
-) -> None:
+def _write_down(job: _Job, journal: Journal, basis: _Basis, made: Offer, number: int) -> None:
     """Write the batches into the journal with their evidence, and note what the days were counted for."""
     session, question, found = job.session, job.question, basis.found
     documents = documents_of(session, question, basis.accepted, basis.works_map)
-    plans = plans_of(session, question, found, drafts, number, documents)
+    plans = []
+    for at, (draft, _) in enumerate(made.parts):
+        if isinstance(draft, Draft):
+            plans += plans_of(session, question, found, [draft], number + at, documents)
+        else:
+            tally = _tally_entry(job, made, draft, number + at)
+            plans.append(
+                plan_of_tally(session, question, found, draft, number + at, documents, tally)
+            )
     journal.plan(plans, documents.values())
     held = {item.day for item in job.report.held}
-    basis.staged.mark_counted({day: _mark(journal, day) for day in found.days if day not in held})
+    account = basis.account
+    basis.staged.mark_counted({day: _mark(account, day) for day in found.days if day not in held})
+
+
+def _tally_entry(job: _Job, made: Offer, draft: TallyDraft, number: int) -> Tally:
+    """Write a tally's data, before anything names it, and return what the journal keeps of it."""
+    wish = job.wish
+    entry = draft.entry(uri=made.uri, target=wish.place.target, settle=wish.settle)
+    write_data(job.tallies / file_name(number, entry.data), draft.data)
+    crash_at("after-data")
+    return entry
 
 
 # --- afterwards ---
+
+
+def _settle(job: _Job, journal: Journal) -> None:
+    """Settle the open leaves of the tallies that whoever reported them settles."""
+    session = job.session
+    for batch in _with_open_leaves(session, journal):
+        if batch.tally is not None and batch.tally.settle and batch.state in FINAL:
+            crash_at("before-leaves")
+            with session.approved():  # together with the posting, or in a report before
+                done = settle(session, batch.number, all=True, platform=session.platform)
+            job.report.settled.append(done)
+            crash_at("after-leaves")
+
+
+def _with_open_leaves(session: Royalty, journal: Journal) -> list[Batch]:
+    """Return the tallies on chain of which not every leaf is settled."""
+    posted = [batch for batch in journal.tallies() if batch.block is not None]
+    states = session.ledger.tallies((session.platform, batch.number) for batch in posted)
+    return [
+        batch
+        for batch, state in zip(posted, states, strict=True)
+        if state.settled_leaves < state.leaves
+    ]
 
 
 def _close_days(job: _Job, journal: Journal) -> None:
@@ -349,16 +427,18 @@ def _close_days(job: _Job, journal: Journal) -> None:
     retain = job.session.settings.retain_days
     if retain is None:
         return
-    pending = {batch.day for batch in journal.pending()}
+    account = account_of(job.session, journal, job.way.depth)
+    opened = [*journal.pending(), *_with_open_leaves(job.session, journal)]
+    pending = {day for batch in opened for day in journal.days(batch)}
     first = min(today(), job.session.today()) - retain
     days = {
-        day: _mark(journal, day) for day in job.store.days() if day < first and day not in pending
+        day: _mark(account, day) for day in job.store.days() if day < first and day not in pending
     }
     if days:
         with engine() as connection, suppress(StoreFailed):  # busy: the next report closes them
             job.store.close(connection, days)
 
 
-def _mark(journal: Journal, day: int) -> str:
-    """Return what is reported of a day in words: others once a batch is void, or one was adopted."""
-    return json.dumps(sorted((*key, units) for key, units in journal.reported(day).items()))
+def _mark(account: Account, day: int) -> str:
+    """Return what is reported of a day in words: others once something is void, or one was adopted."""
+    return json.dumps(sorted((*key, units) for key, units in account.reported(day).items()))

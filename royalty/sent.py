@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from royalty.batches import Draft
 from royalty.days import format_day
 from royalty.evidence import hex_of
 from royalty.journal import Batch, State
-from royalty.usage import Kind, Line
 
 if TYPE_CHECKING:
-    from royalty.batches import Draft
+    from royalty.posting import TallyDraft
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a tally is shown with besides: its first day of usage, and how many leaves it has."""
+
+    since: int
+    leaves: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,7 @@ class Sent:
     evidence: str | None
     transaction: str | None
     state: str = "settled"
+    tally: Span | None = None
 
     @classmethod
     def of(cls, batch: Batch) -> Sent:
@@ -34,24 +43,36 @@ class Sent:
         return cls(
             batch.number,
             batch.day,
-            *_size(batch.lines),
+            batch.works,
+            batch.units,
             batch.total_nano,
             hex_of(batch.evidence),
             batch.transaction,
             batch.state.value,
+            Span(batch.since, batch.tally.leaves) if batch.tally else None,
         )
 
     @classmethod
-    def planned(cls, number: int, draft: Draft) -> Sent:
+    def planned(cls, number: int, draft: Draft | TallyDraft) -> Sent:
         """Return what would be sent under a number."""
-        size = _size(draft.lines)
-        return cls(number, draft.day, *size, draft.total_nano, None, None, State.PLANNED.value)
+        tally = None if isinstance(draft, Draft) else Span(draft.since, len(draft.claims))
+        return cls(
+            number,
+            draft.day,
+            draft.works,
+            draft.units,
+            draft.total_nano,
+            None,
+            None,
+            State.PLANNED.value,
+            tally,
+        )
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON row."""
+        """Return the JSON row; a tally's has `as`, `since`, `until` and `leaves` instead of `day`."""
         return {
             "batch": self.batch,
-            "day": format_day(self.day),
+            **self._days(),
             "works": self.works,
             "units": dict(self.units),
             "amount_nano": self.amount_nano,
@@ -59,12 +80,9 @@ class Sent:
             "transaction": self.transaction,
         }
 
-
-def _size(lines: Iterable[Line]) -> tuple[int, dict[str, int]]:
-    """Return how many works lines are about, and the units of each kind, always all three."""
-    units = {kind.word: 0 for kind in Kind}
-    works = set()
-    for line in lines:
-        units[line.kind.word] += line.units
-        works.add((line.catalogue, line.index))
-    return len(works), units
+    def _days(self) -> dict[str, Any]:
+        until = format_day(self.day)
+        if self.tally is None:
+            return {"day": until}
+        since = format_day(self.tally.since)
+        return {"as": "tally", "since": since, "until": until, "leaves": self.tally.leaves}

@@ -88,6 +88,10 @@ class Usage:
         window: int | None = None,
         max_fee: str | int | None = None,
         deadline: float | None = None,
+        as_: str | None = None,
+        publish: str | Path | None = None,
+        uri: str | None = None,
+        settle: bool = True,
         into: Report | None = None,
         say: Say | None = None,
     ) -> Report:
@@ -111,6 +115,10 @@ class Usage:
             window=window,
             max_fee=max_fee,
             deadline=deadline,
+            as_=as_,
+            publish=publish,
+            uri=uri,
+            settle=settle,
             into=into,
             say=say,
         )
@@ -165,12 +173,18 @@ class Usage:
         """
         return status(self._session)
 
-    def adopt(self, number: int, *, confirmations: int | None = None) -> Adoption:
+    def adopt(
+        self,
+        number: int,
+        *,
+        confirmations: int | None = None,
+        data: str | Path | None = None,
+    ) -> Adoption:
         """Take a foreign batch of the chain into the account; see `royalty.standing.adopt`.
 
         >>> royalty.usage.adopt(7).voided  # doctest: +SKIP
         """
-        return adopt(self._session, number, confirmations=confirmations)
+        return adopt(self._session, number, confirmations=confirmations, data=data)
 
 
 def store_of(session: Royalty) -> UsageStore:

@@ -7,20 +7,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from royalty import tallybook
 from royalty.catalogues import Deal, deals_of
+from royalty.days import day_of_timestamp, format_day
 from royalty.errors import ChainError
+from royalty.merkle import LeafFault
 from royalty.money import TokenUnit
 from royalty.shares import divide
+from royalty.tallybook import Tally, TallyKey
 from royalty.usage import total_nano, unpack_usage
 
 if TYPE_CHECKING:
     from royalty.chain.events import Event
+    from royalty.chain.ledger import TallyState
     from royalty.client import Royalty
     from royalty.index.reader import Snapshot
 
 ATTEMPTS = 3
-PLATFORM_EVENTS = ("Deposited", "FundsWithdrawn", "UsageReported", "ReporterSet", "LimitSet")
-MONEY_EVENTS = ("Deposited", "FundsWithdrawn", "UsageReported", "Paid", "Allocated", "Withdrawn")
+PLATFORM_EVENTS = (
+    "Deposited",
+    "FundsWithdrawn",
+    "UsageReported",
+    "TallyPosted",
+    "ReporterSet",
+    "LimitSet",
+)
+MONEY_EVENTS = (
+    "Deposited",
+    "FundsWithdrawn",
+    "UsageReported",
+    *tallybook.EVENTS,
+    "Paid",
+    "Allocated",
+    "Withdrawn",
+)
 DEAL_EVENTS = ("CatalogueOpened", "DealAmended")
 
 DealKey = tuple[int, int]
@@ -30,8 +50,12 @@ DealKey = tuple[int, int]
 class Difference:
     """A figure that the contract says otherwise than its events: `what` of `whom`, in nano-tokens.
 
-    `what` is `funds`, `accrued`, `balance` (state against events), `report` (a batch's total) or
-    `allocation` (what was divided); for these two `state_nano` is what the event says.
+    `what` is `funds`, `accrued`, `balance` or `tally` (state against events: of a tally what is
+    unsettled), `tally_terms` (its root, total, day or leaves are others; the amounts are its totals),
+    `report` (a batch's total), `leaf` (what was settled is not what it costs, or was settled before),
+    `void` (a leaf that could be paid, or was closed before, went back to the platform), `overdrawn`
+    (more left a tally than was debited) or `allocation` (what was divided); for the last five
+    `state_nano` is what the events say, `events_nano` what they should.
     """
 
     what: str
@@ -51,30 +75,62 @@ class Difference:
 
 @dataclass(slots=True)
 class Figures:
-    """Every figure of the ledger in nano-tokens: platforms' funds, deals' accrued, holders' balances."""
+    """Every figure of the ledger in nano-tokens: what platforms, deals, holders and tallies have.
+
+    Of platforms it is their funds, of deals what they have accrued, of tallies what is unsettled.
+    """
 
     funds: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     accrued: dict[DealKey, int] = field(default_factory=lambda: defaultdict(int))
     balances: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    unsettled: dict[TallyKey, int] = field(default_factory=lambda: defaultdict(int))
 
     @property
     def owed(self) -> int:
         """What must be held for all of it."""
-        return sum(sum(part.values()) for part in (self.funds, self.accrued, self.balances))
+        parts = (self.funds, self.unsettled, self.accrued, self.balances)
+        return sum(sum(part.values()) for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Money of a tally that nobody has settled: in how many leaves, for how many days since it was posted.
+
+    `day` is the last day of the tally's usage.
+    """
+
+    platform: str
+    batch: int
+    day: int
+    age_days: int
+    leaves: int
+    unsettled_nano: int
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {
+            "platform": self.platform,
+            "batch": self.batch,
+            "day": format_day(self.day),
+            "age_days": self.age_days,
+            "leaves": self.leaves,
+            "unsettled_nano": self.unsettled_nano,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Solvency:
-    """Rule 1 at one block: tokens held against platforms' funds, deals' accrued, holders' balances.
+    """Rule 1 at one block: tokens held against funds, what is unsettled, accrued, and balances.
 
     `held_nano` is rounded down to a nano-token. `surplus_nano` is what nobody is owed: sent there by
-    mistake where positive, missing where negative.
+    mistake where positive, missing where negative. `waiting` is what is unsettled, oldest first.
     """
 
     block: int
     held_nano: int
     state: Figures
     differences: tuple[Difference, ...]
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def surplus_nano(self) -> int:
@@ -97,14 +153,17 @@ class Solvency:
             "block": self.block,
             "held_nano": self.held_nano,
             "funds_nano": sum(self.state.funds.values()),
+            "unsettled_nano": sum(self.state.unsettled.values()),
             "accrued_nano": sum(self.state.accrued.values()),
             "balances_nano": sum(self.state.balances.values()),
             "surplus_nano": self.surplus_nano,
             "solvent": self.solvent,
             "platforms": len(self.state.funds),
+            "tallies": len(self.state.unsettled),
             "deals": len(self.state.accrued),
             "holders": len(self.state.balances),
             "differences": [difference.document() for difference in self.differences],
+            "unsettled_tallies": [one.document() for one in self.waiting],
         }
 
 
@@ -120,6 +179,7 @@ def replay(
     """
     figures, wrong = Figures(), []
     by_key = {deal.key: deal for deal in deals}
+    tallies: dict[TallyKey, _Tally] = {}
     for event in sorted(events, key=lambda event: (event.block, event.log_index)):
         args = event.args
         if event.name == "Deposited":
@@ -128,13 +188,20 @@ def replay(
             figures.funds[args["platform"]] -= args["nano"]
         elif event.name == "UsageReported":
             wrong += _report(figures, args, by_key)
+        elif event.name == "TallyPosted":
+            _move(figures, args, -args["total"])
+            tallies[_tally_key(args)] = _Tally(args["total"], args["day"])
+        elif event.name == "LeafSettled":
+            wrong += _settled(figures, args, by_key, tallies[_tally_key(args)])
+        elif event.name in ("LeafVoid", "NodeVoid"):
+            wrong += _void(figures, event, by_key, tallies[_tally_key(args)])
         elif event.name == "Paid":
             figures.accrued[args["catalogue"], args["version"]] += args["nano"]
         elif event.name == "Allocated":
             wrong += _allocation(figures, args, by_key)
         elif event.name == "Withdrawn":
             figures.balances[args["holder"]] -= unit.to_nano(args["amount"])
-    return figures, wrong
+    return figures, [*wrong, *_overdrawn(figures, tallies)]
 
 
 def _report(
@@ -149,6 +216,95 @@ def _report(
     figures.funds[args["platform"]] -= total
     whom = f"batch {args['batch']} of {args['platform']}"
     return [] if total == args["total"] else [Difference("report", whom, args["total"], total)]
+
+
+def _tally_key(args: Mapping[str, Any]) -> TallyKey:
+    return args["platform"], args["batch"]
+
+
+def _move(figures: Figures, args: Mapping[str, Any], nano: int) -> None:
+    """Move money out of a tally back to its platform's funds, or, where negative, into it."""
+    figures.funds[args["platform"]] += nano
+    figures.unsettled[_tally_key(args)] -= nano
+
+
+@dataclass(slots=True)
+class _Tally:
+    """A tally in the replay: what was posted of it, and which of its places are closed."""
+
+    total: int
+    day: int
+    leaves: set[int] = field(default_factory=set)
+    nodes: list[range] = field(default_factory=list)
+
+    def close_leaf(self, index: int) -> bool:
+        """Close a leaf; return whether it was open."""
+        was_open = index not in self.leaves and not any(index in node for node in self.nodes)
+        self.leaves.add(index)
+        return was_open
+
+    def close_node(self, level: int, index: int) -> bool:
+        """Close the leaves under a node; return whether all were open."""
+        under = range(index << level, (index + 1) << level)
+        others = any(node.start < under.stop and under.start < node.stop for node in self.nodes)
+        was_open = not others and not any(leaf in under for leaf in self.leaves)
+        self.nodes.append(under)
+        return was_open
+
+
+def _settled(
+    figures: Figures, args: Mapping[str, Any], deals: Mapping[DealKey, Deal], tally: _Tally
+) -> list[Difference]:
+    """Pay a leaf what it costs, nothing where it should have been void or was closed before."""
+    leaf, amount = args["leaf"], args["amount"]
+    deal = deals.get(tallybook.deal_of(leaf))
+    terms = tallybook.terms_of(deal)
+    fault = tallybook.judge(leaf, amount, terms, tally.day)
+    due = 0
+    if tally.close_leaf(args["index"]) and fault in (LeafFault.NONE, LeafFault.AMOUNT_MISMATCH):
+        due = amount if fault == LeafFault.NONE else tallybook.cost_of(leaf, terms)
+    figures.unsettled[_tally_key(args)] -= due
+    if deal is not None:
+        figures.accrued[deal.key] += due
+    return [] if due == amount else [Difference("leaf", _leaf_name(args), amount, due)]
+
+
+def _void(
+    figures: Figures, event: Event, deals: Mapping[DealKey, Deal], tally: _Tally
+) -> list[Difference]:
+    """Return money to the platform; name a leaf that could have been paid, or was closed before.
+
+    A leaf whose deal came later could not: only deals of earlier blocks are known to it.
+    """
+    args = event.args
+    _move(figures, args, args["amount"])
+    if event.name == "NodeVoid":
+        right = tally.close_node(args["level"], args["index"])
+        name = f"node {args['index']} on level {args['level']} of {_tally_name(_tally_key(args))}"
+    else:
+        deal = deals.get(tallybook.deal_of(args["leaf"]))
+        terms = tallybook.terms_of(deal) if deal is not None and deal.block < event.block else None
+        fault = tallybook.judge(args["leaf"], args["amount"], terms, tally.day)
+        right = tally.close_leaf(args["index"]) and fault != LeafFault.NONE
+        name = _leaf_name(args)
+    return [] if right else [Difference("void", name, args["amount"], 0)]
+
+
+def _overdrawn(figures: Figures, tallies: Mapping[TallyKey, _Tally]) -> list[Difference]:
+    """Return the tallies that more has left than was debited for them (rule 2)."""
+    return [
+        Difference("overdrawn", _tally_name(key), tally.total - left, tally.total)
+        for key, tally in tallies.items()
+        if (left := figures.unsettled[key]) < 0
+    ]
+
+
+def _leaf_name(args: Mapping[str, Any]) -> str:
+    return f"leaf {args['index']} of {_tally_name(_tally_key(args))}"
+
+
+def _tally_name(key: TallyKey) -> str:
+    return f"tally {key[1]} of {key[0]}"
 
 
 def _allocation(
@@ -183,7 +339,38 @@ def differences(state: Figures, events: Figures) -> list[Difference]:
             {_deal_name(key): nano for key, nano in events.accrued.items()},
         ),
         *_differing("balance", state.balances, events.balances),
+        *_differing(
+            "tally",
+            {_tally_name(key): nano for key, nano in state.unsettled.items()},
+            {_tally_name(key): nano for key, nano in events.unsettled.items()},
+        ),
     ]
+
+
+def tally_differences(states: Iterable[TallyState], tallies: Iterable[Tally]) -> list[Difference]:
+    """Return the tallies whose terms or counters the contract keeps otherwise than its events say."""
+    return [
+        Difference("tally_terms", _tally_name(tally.key), state.total_nano, tally.total_nano)
+        for state, tally in zip(states, tallies, strict=True)
+        if (state.root, state.total_nano, state.day, state.leaves, state.settled_leaves)
+        != (tally.root, tally.total_nano, tally.day, tally.leaves, tally.closed)
+    ]
+
+
+def waiting(tallies: Iterable[Tally], today: int) -> tuple[Waiting, ...]:
+    """Return the tallies that hold unsettled money, oldest first."""
+    return tuple(
+        Waiting(
+            tally.platform,
+            tally.batch,
+            tally.day,
+            today - tally.posted.day,
+            tally.unsettled,
+            tally.unsettled_nano,
+        )
+        for tally in tallies
+        if tally.unsettled_nano
+    )
 
 
 def _differing(what: str, state: Mapping[str, int], events: Mapping[str, int]) -> list[Difference]:
@@ -211,7 +398,7 @@ class Audit:
 def solvency(session: Royalty) -> Solvency:
     """Return rule 1 at the newest block, all of it read at that one block.
 
-    Who there is (platforms, deals, holders) comes from events; what they have, from the contract's
+    Who there is (platforms, tallies, deals, holders) comes from events; what they have, from the contract's
     state; then the same again from events alone. Raises ChainError where the node does not answer,
     or the block is taken back under every attempt.
     """
@@ -232,7 +419,9 @@ def solvency_at(session: Royalty, snapshot: Snapshot) -> Solvency:
     platforms = {
         event.args["platform"] for name in PLATFORM_EVENTS for event in snapshot.events(name)
     }
-    state = read_state(session, sorted(platforms), deals, snapshot.head.number)
+    tallies = tallybook.read_tallies(snapshot.events)
+    kept = session.ledger.tallies(tallies, snapshot.head.number)
+    state = read_state(session, sorted(platforms), deals, kept, snapshot.head.number)
     unit = session.ledger.token().unit
     replayed, wrong = replay(money, deals, unit)
     held = session.ledger.token_balance(session.ledger.address, snapshot.head.number)
@@ -240,14 +429,23 @@ def solvency_at(session: Royalty, snapshot: Snapshot) -> Solvency:
         block=snapshot.head.number,
         held_nano=whole_nano(held, unit),
         state=state,
-        differences=(*wrong, *differences(state, replayed)),
+        differences=(
+            *wrong,
+            *differences(state, replayed),
+            *tally_differences(kept, tallies.values()),
+        ),
+        waiting=waiting(tallies.values(), day_of_timestamp(snapshot.head.timestamp)),
     )
 
 
 def read_state(
-    session: Royalty, platforms: Sequence[str], deals: Sequence[Deal], block: int
+    session: Royalty,
+    platforms: Sequence[str],
+    deals: Sequence[Deal],
+    tallies: Sequence[TallyState],
+    block: int,
 ) -> Figures:
-    """Return what the contract itself says at a block, of these platforms, deals and their holders."""
+    """Return what the contract itself says at a block: of platforms, tallies, deals and their holders."""
     ledger = session.ledger
     holders = sorted({share.holder for deal in deals for share in deal.split})
     accrued = ledger.deals([deal.key for deal in deals], block)
@@ -255,6 +453,7 @@ def read_state(
         funds={one.address: one.funds_nano for one in ledger.platforms(platforms, block)},
         accrued={(one.catalogue, one.version): one.accrued_nano for one in accrued},
         balances=dict(zip(holders, ledger.balances_nano(holders, block), strict=True)),
+        unsettled={(one.platform, one.batch): one.unsettled_nano for one in tallies},
     )
 
 

@@ -20,6 +20,8 @@ from royalty.usage import (
     group_lines,
     pack_usage,
     total_nano,
+    units_of,
+    works_of,
 )
 
 Tariffs = Mapping[tuple[int, int], Tariff]
@@ -88,6 +90,16 @@ class Draft:
     def of(cls, day: int, lines: Sequence[Line], tariffs: Tariffs) -> Draft:
         """Return lines of a day with what they cost at the tariffs of (catalogue, version)."""
         return cls(day, tuple(lines), total_nano(group_lines(lines), tariffs))
+
+    @property
+    def works(self) -> int:
+        """How many works it is about."""
+        return works_of(self.lines)
+
+    @property
+    def units(self) -> dict[str, int]:
+        """Its units by kind, always all three."""
+        return units_of(self.lines)
 
     @property
     def usage(self) -> bytes:

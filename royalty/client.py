@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from royalty.platforms import Platforms
     from royalty.questions import Day, Logs
     from royalty.reconcile import Reconciliation
-    from royalty.reports import Usage
     from royalty.tallies import Tallies
+    from royalty.usages import Usage
     from royalty.works import Works
 
 # Each noun's module and class; a class takes the session. Imported when first asked for.
@@ -36,7 +37,7 @@ NOUNS: Mapping[str, tuple[str, str]] = {
     "platforms": ("royalty.platforms", "Platforms"),
     "holders": ("royalty.holders", "Holders"),
     "payouts": ("royalty.payouts", "Payouts"),
-    "usage": ("royalty.reports", "Usage"),
+    "usage": ("royalty.usages", "Usage"),
     "tallies": ("royalty.tallies", "Tallies"),
     "history": ("royalty.history", "History"),
     "audit": ("royalty.audit", "Audit"),
@@ -109,6 +110,15 @@ class Royalty:
         session = cls(settings, platform=platform)
         session.ledger  # noqa: B018 - a wrong address shows here rather than later
         return session
+
+    @contextmanager
+    def approved(self) -> Iterator[None]:
+        """Do not ask as long as this lasts: what is sent was approved together with something before."""
+        before, self.approver = self.approver, None
+        try:
+            yield
+        finally:
+            self.approver = before
 
     # --- what the session stands on ---
 

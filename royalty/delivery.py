@@ -32,7 +32,17 @@ from royalty.errors import (
     Reverted,
 )
 from royalty.evidence import hex_of
-from royalty.journal import Attempt, AttemptState, Batch, Foreign, Journal, State, crash_at
+from royalty.journal import (
+    Attempt,
+    AttemptState,
+    Batch,
+    DayUsage,
+    Foreign,
+    Journal,
+    State,
+    Tally,
+    crash_at,
+)
 from royalty.money import NANO_PER_MICRO, format_nano, micro_rounded_up
 from royalty.settings import DEADLINE_SECONDS, WINDOW
 
@@ -56,6 +66,10 @@ NEVER = frozenset({"DealUnknown", "DealNotInForce", "TotalMismatch"})
 TAKEN_BACK = "its block was taken back by the chain"
 
 
+Contents = Callable[["Event"], tuple[Tally, tuple[DayUsage, ...]]]
+"""What a posted tally is of, from its data; InputError where that is not at hand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """Where batches go and who signs: `confirmations` blocks on top of one make it settled.
@@ -77,6 +91,18 @@ class Link:
 
     def call(self, batch: Batch, number: int | None = None) -> Call:
         """Return the ledger's call that reports a batch, under another number where one is given."""
+        if batch.tally is not None:
+            return self.ledger.post(
+                self.platform,
+                number or batch.number,
+                batch.day,
+                batch.tally.root,
+                batch.tally.leaves,
+                batch.total_nano,
+                batch.evidence,
+                batch.tally.data,
+                batch.tally.uri,
+            )
         return self.ledger.report(
             self.platform,
             number or batch.number,
@@ -241,7 +267,8 @@ def find_on_chain(link: Link, journal: Journal, number: int) -> Event | None:
 
     before = journal.newest_final(below=number)
     start = (before.block if before else None) or link.ledger.deployed_block
-    topics = [topic_of("UsageReported"), f"0x{int(link.platform, 16):064x}", f"0x{number:064x}"]
+    either = [topic_of("UsageReported"), topic_of("TallyPosted")]
+    topics = [either, f"0x{int(link.platform, 16):064x}", f"0x{number:064x}"]
     logs = link.node.logs(link.ledger.address, start, "latest", topics)
     events = decode_logs(logs, address=link.ledger.address)
     return events[-1] if events else None
@@ -564,12 +591,14 @@ def foreign_batches(link: Link, journal: Journal) -> list[Event]:
     ]
 
 
-def adopt(link: Link, journal: Journal, number: int) -> tuple[Batch, list[Batch]]:
+def adopt(
+    link: Link, journal: Journal, number: int, contents: Contents
+) -> tuple[Batch, list[Batch]]:
     """Take a foreign batch of the chain into the account; return it and what became void for it.
 
-    Void are the journalled batch of its number and all later ones that have not landed: they were
-    counted without it. Raises InputError where it is not on chain, not foreign, or others come first,
-    ChainError where it is not at the confirmation depth yet.
+    `contents` gives what a tally is of. Void are the journalled batch of its number and all later ones
+    that have not landed: they were counted without it. Raises InputError where it is not on chain, not
+    foreign, or others come first, ChainError where it is not at the confirmation depth yet.
     """
     reopen_taken_back(link, journal)
     event = find_on_chain(link, journal, number)
@@ -577,7 +606,7 @@ def adopt(link: Link, journal: Journal, number: int) -> tuple[Batch, list[Batch]
         raise InputError(
             f"the chain has no batch {number} of {link.platform}; `royalty usage status` shows what it has"
         )
-    foreign = _foreign_of(event)
+    foreign = _foreign_of(event, contents)
     mine = [batch for batch in journal.batches() if batch.number >= number]
     _require_adoptable(link, journal, foreign, mine)
     void = [batch for batch in mine if batch.number == number or batch.block is None]
@@ -606,14 +635,18 @@ def _require_adoptable(
         )
 
 
-def _foreign_of(event: Event) -> Foreign:
+def _foreign_of(event: Event, contents: Contents) -> Foreign:
+    is_tally = event.name == "TallyPosted"
+    tally, days = contents(event) if is_tally else (None, ())
     return Foreign(
         int(event.args["batch"]),
         int(event.args["day"]),
-        bytes(event.args["usage"]),
+        b"" if is_tally else bytes(event.args["usage"]),
         int(event.args["total"]),
         bytes(event.args["evidence"]),
         event.transaction,
         event.block,
         event.block_hash,
+        tally,
+        days,
     )

@@ -92,12 +92,22 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class TreeMark:
+    """What a manifest commits to of a tally: its root, its number of leaves, the SHA-256 of its data."""
+
+    root: bytes
+    leaves: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that a batch's evidence commits to.
 
     `counts` are those of the sources alone over `since` to `until`, as `usage check` repeats them;
-    `recount` are those of the batch's day in the usage store, where earlier reports' rows are too.
-    Digests are `0x...`; `columns` is None where the log has the native columns.
+    `recount` are those of the batch's day in the usage store, where earlier reports' rows are too; a
+    tally, which has a `tree` and no packed `usage`, has them for each of its days, up to `day`. Digests
+    are `0x...`; `columns` is None where the log has the native columns.
     """
 
     chain_id: int
@@ -113,13 +123,17 @@ class Manifest:
     licences: str
     sources: tuple[Source, ...]
     counts: Counts
-    recount: Counts
+    recount: Counts | Mapping[str, Counts]
     usage: bytes
     program: str
     salt: str
+    tree: TreeMark | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the manifest as a JSON document; `groups` is the SHA-256 of the packed usage."""
+        """Return the manifest as a JSON document; `groups` is the SHA-256 of the packed usage.
+
+        A tally's has `as`, `root`, `leaves` and `data` instead, and its `recount` by day.
+        """
         sources = sorted(self.sources, key=lambda source: (source.sha256, source.rows))
         return {
             "format": FORMAT,
@@ -136,10 +150,22 @@ class Manifest:
             "licences": self.licences,
             "sources": [{"sha256": source.sha256, "rows": source.rows} for source in sources],
             "counts": self.counts.as_json(),
-            "recount": self.recount.as_json(),
-            "groups": hex_of(sha256(self.usage)),
             "program": self.program,
             "salt": self.salt,
+            **self._form(),
+        }
+
+    def _form(self) -> dict[str, Any]:
+        if self.tree is None:
+            assert isinstance(self.recount, Counts)
+            return {"recount": self.recount.as_json(), "groups": hex_of(sha256(self.usage))}
+        assert not isinstance(self.recount, Counts)
+        return {
+            "as": "tally",
+            "recount": {day: counts.as_json() for day, counts in self.recount.items()},
+            "root": hex_of(self.tree.root),
+            "leaves": self.tree.leaves,
+            "data": hex_of(self.tree.data),
         }
 
     def to_bytes(self) -> bytes:
@@ -147,20 +173,35 @@ class Manifest:
         return canonical(self.as_json())
 
 
+def recounted_rows(manifest: Mapping[str, Any], day: str) -> int:
+    """Return how many rows of a day a manifest counted in the usage store."""
+    recount = manifest["recount"]
+    return int((recount[day] if manifest.get("as") == "tally" else recount)["rows"])
+
+
 def evidence_of(manifest: bytes) -> bytes:
     """Return the 32 bytes that go on chain for a manifest's canonical bytes."""
     return sha256(manifest)
 
 
+def manifest_name(batch: int) -> str:
+    """Return the name of a batch's manifest among files of evidence."""
+    return f"manifest-{batch}.json"
+
+
 def write_evidence(
-    folder: Path, manifests: Mapping[int, bytes], documents: Iterable[Document]
+    folder: Path,
+    manifests: Mapping[int, bytes],
+    documents: Iterable[Document],
+    data: Mapping[str, bytes] | None = None,
 ) -> list[Path]:
-    """Write `manifest-<batch>.json`, the documents they name and SHA256SUMS; return the paths.
+    """Write `manifest-<batch>.json`, the documents they name, tallies' `data` and SHA256SUMS; return the paths.
 
     What lies there already stays, and is summed too. `sha256sum -c SHA256SUMS` checks the folder.
     Raises InputError where the folder cannot be written.
     """
-    files = {f"manifest-{batch}.json": content for batch, content in manifests.items()}
+    files = {manifest_name(batch): content for batch, content in manifests.items()}
+    files |= data or {}
     files |= {document.file_name: document.content for document in documents}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +216,7 @@ def write_evidence(
 
 def _sums(folder: Path) -> str:
     """Return one line of `sha256sum` for each evidence file of a folder, by name."""
-    kinds = ("manifest-", "policy-", "columns-", "works-", "licences-")
+    kinds = ("manifest-", "policy-", "columns-", "works-", "licences-", "tally-")
     names = sorted(path.name for path in folder.iterdir() if path.name.startswith(kinds))
     return "".join(f"{sha256((folder / name).read_bytes()).hex()}  {name}\n" for name in names)
 

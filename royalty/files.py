@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from royalty.errors import InputError
+
 
 def write_whole(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
     """Write a file so that readers see the old content or the new, never a part; makes its folder."""
@@ -51,6 +53,17 @@ def make_folder(folder: Path) -> None:
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         sync(folder.parent)
+
+
+def new_folder(path: str | Path) -> Path:
+    """Return a folder that the caller named, made where it is not there; InputError where it cannot be."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"the folder {folder} cannot be made: {reason}") from None
+    return folder
 
 
 def sync(path: Path) -> None:

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     EVIDENCE_MISMATCH = "evidence_mismatch"
     EVIDENCE_REUSED = "evidence_reused"
     REPORTED_TWICE = "reported_twice"
+    UNSETTLED = "unsettled"
 
 
 MEANING: dict[Reason, str] = {
@@ -46,6 +47,7 @@ MEANING: dict[Reason, str] = {
     Reason.EVIDENCE_MISMATCH: "the evidence is not what the batch committed to",
     Reason.EVIDENCE_REUSED: "two batches carry the same evidence",
     Reason.REPORTED_TWICE: "the same rows were reported in two batches",
+    Reason.UNSETTLED: "in a tally's leaf that nobody has settled: credited when it is",
 }
 
 
@@ -58,7 +60,7 @@ class Cell(NamedTuple):
 
 
 class ChainLine(NamedTuple):
-    """Units of one work that one batch reported under one deal."""
+    """Units of one work that one batch reported, or holds unsettled, under one deal."""
 
     batch: int
     day: int
@@ -190,15 +192,60 @@ def compare(
     logged: Mapping[Cell, int],
     chain: Iterable[ChainLine],
     context: Context,
+    pending: Iterable[ChainLine] = (),
 ) -> list[Finding]:
     """Return a row for each work, day and kind on which log and chain differ, sorted by them.
 
-    The rows' `difference_nano` sum to what the log is worth less what the chain credited, exactly.
+    `pending` are units of leaves that nobody has settled: what they explain of a cell is a row of its
+    own, and the rest is compared as if the log had not held it. The rows' `difference_nano` sum to
+    what the log is worth less what the chain credited, exactly.
     """
-    compared = _compared(logged, chain, context.deals)
+    lines = list(chain)
+    waiting = explained(logged, lines, pending)
+    rest = dict(logged)
+    for line, units in waiting:
+        rest[line.cell] = rest.get(line.cell, 0) - units
+    compared = _compared(rest, lines, context.deals)
     differing = [row for row in compared if row.missing or row.misdealt or _unknown(row, context)]
     reasons = _reasons(differing, context)
-    return [_finding(platform, row, reasons[row.cell]) for row in differing]
+    rows = [(row.cell, _finding(platform, row, reasons[row.cell])) for row in differing]
+    rows += [
+        (line.cell, _unsettled(platform, line, units, context.deals)) for line, units in waiting
+    ]
+    return [row for _, row in sorted(rows, key=lambda one: one[0])]
+
+
+def explained(
+    logged: Mapping[Cell, int], chain: Iterable[ChainLine], pending: Iterable[ChainLine]
+) -> list[tuple[ChainLine, int]]:
+    """Return each cell's pending units of a batch, with how many of them the chain lacks.
+
+    The oldest batch explains first, and nothing is explained twice.
+    """
+    missing: Counter[Cell] = Counter(logged)
+    for line in chain:
+        missing[line.cell] -= line.units
+    found = []
+    for line in _by_batch(pending):
+        units = max(0, min(line.units, missing[line.cell]))
+        missing[line.cell] -= units
+        found.append((line, units))
+    return found
+
+
+def _by_batch(lines: Iterable[ChainLine]) -> list[ChainLine]:
+    """Return one line a batch and cell, sorted by batch; a leaf that can be paid is of the deal in force."""
+    units: Counter[ChainLine] = Counter()
+    for line in lines:
+        units[line._replace(units=0)] += line.units
+    return [line._replace(units=count) for line, count in sorted(units.items())]
+
+
+def _unsettled(platform: str, line: ChainLine, units: int, deals: Deals) -> Finding:
+    """Return the row of units that wait in a batch: nothing of them is on the chain yet."""
+    waiting = _one_cell(line.cell, units, [], deals)
+    row = _finding(platform, waiting, Reason.UNSETTLED)
+    return replace(row, batch=line.batch)
 
 
 def _compared(

@@ -1,4 +1,4 @@
-"""What has happened on the ledger, as rows: usage, credits, payouts, amendments and works.
+"""What has happened on the ledger, as rows: usage, credits, payouts, amendments, works and tallies.
 
 All of it comes from events, and every amount is recomputed from them.
 """
@@ -6,9 +6,10 @@ All of it comes from events, and every amount is recomputed from them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from royalty.catalogues import Deal, deals_of
@@ -17,17 +18,21 @@ from royalty.errors import InputError
 from royalty.index.rows import Rows, merge
 from royalty.money import TokenUnit
 from royalty.shares import divide
-from royalty.usage import Tariff, WorkRef, lines_of, unpack_usage
+from royalty.tallybook import Tally, deal_of, lines_of_leaves, read_tallies
+from royalty.usage import Line, Tariff, WorkRef, lines_of, unpack_usage
 
 if TYPE_CHECKING:
     from royalty.client import Royalty
     from royalty.index.reader import Snapshot
     from royalty.index.tables import ChainEvent
+    from royalty.merkle import DayLine
 
 DEAL_EVENTS = ("CatalogueOpened", "DealAmended")
 MAX_DAY = 2**16 - 1
+MONEY = ("amount_nano", "part_nano", "total_nano")
 
-# `entry` says what a row is; `day` is the day of the usage, and for all others that of the block.
+# `entry` says what a row is; `day` is the day of the usage, of a tally its last one, and for all others
+# that of the block.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "usage": (
         "entry",
@@ -90,6 +95,25 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "block",
         "transaction",
     ),
+    "tally": (
+        "entry",
+        "day",
+        "time",
+        "platform",
+        "batch",
+        "leaves",
+        "total_nano",
+        "settled_leaves",
+        "settled_nano",
+        "void_nano",
+        "unsettled_nano",
+        "root",
+        "evidence",
+        "data_digest",
+        "uri",
+        "block",
+        "transaction",
+    ),
 }
 KINDS = tuple(COLUMNS)
 
@@ -100,6 +124,7 @@ APPLIES: Mapping[str, frozenset[str]] = {
     "payout": frozenset({"holder"}),
     "amendment": frozenset({"catalogue", "holder"}),
     "work": frozenset({"catalogue", "work"}),
+    "tally": frozenset({"platform"}),
 }
 
 
@@ -123,6 +148,10 @@ class Filters:
     def has_day(self, day: int) -> bool:
         """Return whether a day is asked for."""
         return (self.since or 0) <= day <= (MAX_DAY if self.until is None else self.until)
+
+    def has_platform(self, event: ChainEvent) -> bool:
+        """Return whether an event's platform is asked for."""
+        return self.platform in (None, event.args["platform"])
 
     def has_work(self, work: WorkRef) -> bool:
         """Return whether a work is asked for."""
@@ -162,35 +191,62 @@ def _deals(events: EventsOf) -> dict[tuple[int, int], Deal]:
 
 
 def usage_rows(events: EventsOf, filters: Filters) -> list[Row]:
-    """Return one row a batch, work and kind, at the price of its deal."""
+    """Return one row a batch, day, work and kind, at the price of its deal.
+
+    Usage of a tally is that of its settled leaves, in the block that settled them; what several
+    transactions settled of the same is as many rows.
+    """
     deals = _deals(events)
-    wanted = {key for key, deal in deals.items() if filters.has_deal(deal)}
-    rows = []
+    wanted = {key: deal for key, deal in deals.items() if filters.has_deal(deal)}
+    return [
+        head | _usage(work, line, wanted[line.catalogue, line.version].tariff)
+        for head, line in (*_reported(events, filters), *_settled(events, filters))
+        if (line.catalogue, line.version) in wanted
+        and filters.has_work(work := WorkRef(line.catalogue, line.index))
+    ]
+
+
+def _usage(work: WorkRef, line: Line | DayLine, tariff: Tariff) -> Row:
+    price = tariff.price(line.kind)
+    return {
+        "catalogue": line.catalogue,
+        "work": str(work),
+        "kind": line.kind.word,
+        "version": line.version,
+        "units": line.units,
+        "price_nano": price,
+        "amount_nano": price * line.units,
+    }
+
+
+def _reported(events: EventsOf, filters: Filters) -> Iterator[tuple[Row, Line | DayLine]]:
+    """Yield what was reported at once: the start of its row, and the units."""
     for event in events("UsageReported"):
-        if filters.platform not in (None, event.args["platform"]):
+        if filters.has_platform(event) and filters.has_day(event.args["day"]):
+            head = _batch_head(event, event.args["day"], event.args["evidence"])
+            for line in lines_of(unpack_usage(event.args["usage"])):
+                yield head, line
+
+
+def _settled(events: EventsOf, filters: Filters) -> Iterator[tuple[Row, Line | DayLine]]:
+    """Yield what was settled of tallies, leaves of one transaction together."""
+    for tally in read_tallies(events).values():
+        if not filters.has_platform(tally.posted):
             continue
-        if not filters.has_day(event.args["day"]):
-            continue
-        head = _head("usage", event, event.args["day"])
-        head |= {"platform": event.args["platform"], "batch": event.args["batch"]}
-        head["evidence"] = "0x" + event.args["evidence"].hex()
-        for line in lines_of(unpack_usage(event.args["usage"])):
-            key, work = (line.catalogue, line.version), WorkRef(line.catalogue, line.index)
-            if key in wanted and filters.has_work(work):
-                price = deals[key].tariff.price(line.kind)
-                rows.append(
-                    head
-                    | {
-                        "catalogue": line.catalogue,
-                        "work": str(work),
-                        "kind": line.kind.word,
-                        "version": line.version,
-                        "units": line.units,
-                        "price_nano": price,
-                        "amount_nano": price * line.units,
-                    }
-                )
-    return rows
+        evidence = tally.posted.args["evidence"]
+        for _, group in groupby(tally.paid, key=lambda event: event.transaction):
+            leaves = list(group)
+            for line in lines_of_leaves(event.args["leaf"] for event in leaves):
+                if filters.has_day(line.day):
+                    yield _batch_head(leaves[0], line.day, evidence), line
+
+
+def _batch_head(event: ChainEvent, day: int, evidence: bytes) -> Row:
+    return _head("usage", event, day) | {
+        "platform": event.args["platform"],
+        "batch": event.args["batch"],
+        "evidence": "0x" + evidence.hex(),
+    }
 
 
 def credit_rows(events: EventsOf, filters: Filters) -> list[Row]:
@@ -226,11 +282,14 @@ def _causes(events: EventsOf) -> dict[tuple[int, int], str]:
     """Return, by its place on the chain, what each allocation's money came from."""
     earned: dict[tuple[int, int], set[str]] = defaultdict(set)
     found = {}
-    names = ("UsageReported", "Paid", "Allocated")
+    names = ("UsageReported", "LeafSettled", "Paid", "Allocated")
     for event in sorted((e for name in names for e in events(name)), key=lambda e: e.order):
         if event.name == "UsageReported":
             for group in unpack_usage(event.args["usage"]):
                 earned[group.catalogue, group.version].add("usage")
+            continue
+        if event.name == "LeafSettled":
+            earned[deal_of(event.args["leaf"])].add("usage")
             continue
         key = event.args["catalogue"], event.args["version"]
         if event.name == "Paid":
@@ -312,6 +371,37 @@ def work_rows(events: EventsOf, filters: Filters) -> list[Row]:
     return rows
 
 
+def tally_rows(events: EventsOf, filters: Filters) -> list[Row]:
+    """Return one row for each tally, with what has become of it so far.
+
+    `settled_leaves` are those that are closed, as the ledger counts them: paid, void, or under a void
+    node. Of the money, `settled_nano` reached deals, `void_nano` went back to the platform.
+    """
+    return [
+        _head("tally", tally.posted, tally.day) | _tally(tally)
+        for tally in read_tallies(events).values()
+        if filters.has_platform(tally.posted) and filters.has_day(tally.day)
+    ]
+
+
+def _tally(tally: Tally) -> Row:
+    args = tally.posted.args
+    return {
+        "platform": tally.platform,
+        "batch": tally.batch,
+        "leaves": tally.leaves,
+        "total_nano": tally.total_nano,
+        "settled_leaves": tally.closed,
+        "settled_nano": tally.paid_nano,
+        "void_nano": tally.void_nano,
+        "unsettled_nano": tally.unsettled_nano,
+        "root": "0x" + args["root"].hex(),
+        "evidence": "0x" + args["evidence"].hex(),
+        "data_digest": "0x" + args["dataDigest"].hex(),
+        "uri": args["uri"],
+    }
+
+
 def rows_of(kind: str, events: EventsOf, filters: Filters, unit: TokenUnit) -> Rows:
     """Return the rows of one kind, in the order of the chain, with that kind's columns."""
     made = {
@@ -320,6 +410,7 @@ def rows_of(kind: str, events: EventsOf, filters: Filters, unit: TokenUnit) -> R
         "payout": lambda: payout_rows(events, filters, unit),
         "amendment": lambda: amendment_rows(events, filters),
         "work": lambda: work_rows(events, filters),
+        "tally": lambda: tally_rows(events, filters),
     }[kind]()
     columns = COLUMNS[kind]
     ordered = sorted(made, key=lambda row: row["block"])
@@ -380,7 +471,10 @@ class History:
         until: Day = None,
         sync: bool = True,
     ) -> Rows:
-        """Return what platforms reported: one row a batch, work and kind, by day of the usage."""
+        """Return what platforms reported and what was settled of their tallies, by day of the usage.
+
+        One row a batch, day, work and kind.
+        """
         return self.rows(
             "usage",
             sync=sync,
@@ -448,6 +542,17 @@ class History:
             "work", sync=sync, catalogue=catalogue, work=work, since=since, until=until
         )
 
+    def tallies(
+        self,
+        *,
+        platform: str | None = None,
+        since: Day = None,
+        until: Day = None,
+        sync: bool = True,
+    ) -> Rows:
+        """Return every tally and what has become of it so far, by the last day of its usage."""
+        return self.rows("tally", sync=sync, platform=platform, since=since, until=until)
+
     def _snapshot(self, sync: bool) -> Snapshot:
         from royalty import index
 
@@ -478,10 +583,13 @@ def _day(given: Day, what: str) -> int | None:
 
 
 def totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
-    """Return (rows, nano-tokens) by entry: usage and payouts their amounts, credits their parts."""
+    """Return (rows, nano-tokens) by entry: usage and payouts their amounts, credits their parts.
+
+    Of tallies, what was debited for them.
+    """
     found: dict[str, tuple[int, int]] = {}
     for row in rows:
         count, nano = found.get(row["entry"], (0, 0))
-        amount = row.get("amount_nano", row.get("part_nano", 0))
+        amount = next((row[word] for word in MONEY if word in row), 0)
         found[row["entry"]] = count + 1, nano + amount
     return found

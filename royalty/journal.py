@@ -10,24 +10,26 @@ once; only a void batch gives its number back.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from royalty.errors import ChainError, InputError, JournalStopped
 from royalty.evidence import Document
-from royalty.usage import Kind, Line, lines_of, unpack_usage
+from royalty.usage import Kind, Line, lines_of, units_of, unpack_usage, works_of
 
 FILE = "journal.sqlite"
 LOCK_FILE = "journal.lock"
 LOCK_SECONDS = 10.0
-SCHEMA = 2
+SCHEMA = 3
 CRASH_VARIABLE = "ROYALTY_CRASH_AT"
 
 
@@ -98,14 +100,18 @@ TRANSITIONS = (
 """Every change of state; what a report does not do itself, the chain does."""
 _ALLOWED = {(one.event, one.before): one.after for one in TRANSITIONS}
 PENDING = (State.PLANNED, State.SIGNED, State.SENT)
-IN_USE = (*PENDING, State.SETTLED, State.ADOPTED)
+FINAL = (State.SETTLED, State.ADOPTED)
+IN_USE = (*PENDING, *FINAL)
 
 STORE_POINTS = ("before-store", "in-store", "after-store")
 SENDER_POINTS = ("before-send",)
+TALLY_POINTS = ("after-data", "after-publish", "before-leaves", "after-leaves")
+"""A tally's data written, and published; before its leaves are settled, and after."""
 CRASH_POINTS = (
     *STORE_POINTS,
     *(f"{when}-{event}" for event in Event for when in ("in", "after")),
     *SENDER_POINTS,
+    *TALLY_POINTS,
 )
 """Where tests kill a report: `in-` with a change written and not committed, `after-` with it there."""
 PLAIN_EVENTS = (Event.PLAN, Event.SIGN, Event.SEND, Event.LAND, Event.SETTLE)
@@ -126,8 +132,39 @@ class AttemptState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DayUsage:
+    """One day of a tally: its units as a direct report packs them, and which row of an id counted."""
+
+    day: int
+    usage: bytes
+    resend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a batch has that is a tally; its days are `since` to the batch's own `day`.
+
+    `data` is the SHA-256 of its data, which lies at `uri` for others and was put there as `target`.
+    `settle` says that whoever reported it pays its leaves too.
+    """
+
+    since: int
+    root: bytes
+    leaves: int
+    data: bytes
+    uri: str
+    target: str
+    settle: bool
+    works: int
+    units: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A batch before it has a place in the journal; `total_nano` in nano-tokens."""
+    """A batch before it has a place in the journal; `total_nano` in nano-tokens.
+
+    A tally has no `usage` of its own but that of its `days`.
+    """
 
     number: int
     day: int
@@ -137,11 +174,13 @@ class Plan:
     manifest: bytes
     policy: str
     resend: str
+    tally: Tally | None = None
+    days: tuple[DayUsage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A batch as the chain has it, which this journal did not send."""
+    """A batch as the chain has it, which this journal did not send; a tally's `days` from its data."""
 
     number: int
     day: int
@@ -151,11 +190,16 @@ class Foreign:
     transaction: str
     block: int
     block_hash: str
+    tally: Tally | None = None
+    days: tuple[DayUsage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as the journal keeps it; `block` and `block_hash` are where it landed, if it did."""
+    """A batch as the journal keeps it; `block` and `block_hash` are where it landed, if it did.
+
+    One with a `tally` has no `usage` of its own: `Journal.reported` knows its days.
+    """
 
     id: int
     number: int
@@ -171,10 +215,28 @@ class Batch:
     block: int | None
     block_hash: str | None
     note: str
+    tally: Tally | None = None
+
+    @property
+    def since(self) -> int:
+        """The first day that it reports."""
+        return self.day if self.tally is None else self.tally.since
+
+    @property
+    def works(self) -> int:
+        """How many works it reports."""
+        if self.tally is not None:
+            return self.tally.works
+        return works_of(self.lines)
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """The units that it reports by kind, always all three."""
+        return self.tally.units if self.tally is not None else units_of(self.lines)
 
     @property
     def lines(self) -> list[Line]:
-        """The units that it reports, one line a work, kind and deal."""
+        """The units that a direct batch reports, one line a work, kind and deal."""
         return lines_of(unpack_usage(self.usage))
 
 
@@ -215,6 +277,31 @@ CREATE UNIQUE INDEX one_batch_a_number ON batches (number) WHERE state != 'void'
 CREATE INDEX batches_of_a_day ON batches (day);
 CREATE INDEX batches_by_evidence ON batches (evidence);
 """
+_TALLIES = """
+CREATE TABLE tallies (
+    batch INTEGER PRIMARY KEY REFERENCES batches (id),
+    since INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    leaves INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    uri TEXT NOT NULL,
+    target TEXT NOT NULL,
+    settle INTEGER NOT NULL,
+    works INTEGER NOT NULL,
+    units TEXT NOT NULL
+);
+CREATE TABLE tally_days (
+    batch INTEGER NOT NULL REFERENCES batches (id),
+    day INTEGER NOT NULL,
+    usage BLOB NOT NULL,
+    resend TEXT NOT NULL,
+    PRIMARY KEY (day, batch)
+) WITHOUT ROWID;
+CREATE VIEW usages AS
+    SELECT id AS batch, day, usage, resend FROM batches
+        WHERE id NOT IN (SELECT batch FROM tallies)
+    UNION ALL SELECT batch, day, usage, resend FROM tally_days;
+"""
 _SCHEMA = f"""
 CREATE TABLE ledger (chain_id INTEGER, genesis TEXT, contract TEXT, platform TEXT);
 {_BATCHES}
@@ -229,15 +316,18 @@ CREATE TABLE attempts (
 CREATE TABLE documents (
     digest TEXT PRIMARY KEY, kind TEXT NOT NULL, suffix TEXT NOT NULL, content BLOB NOT NULL
 );
+{_TALLIES}
 """
 _COLUMNS = (
     "id, number, day, state, usage, total_nano, evidence, manifest, policy, resend,"
     " tx_hash, block, block_hash, note"
 )
+_TALLY_COLUMNS = "since, root, leaves, data, uri, target, settle, works, units"
 _UPGRADES = {
     1: "DROP INDEX one_batch_a_number; DROP INDEX batches_of_a_day;"
     f" ALTER TABLE batches RENAME TO old; {_BATCHES}"
-    f" INSERT INTO batches ({_COLUMNS}) SELECT {_COLUMNS} FROM old; DROP TABLE old;"
+    f" INSERT INTO batches ({_COLUMNS}) SELECT {_COLUMNS} FROM old; DROP TABLE old;",
+    2: _TALLIES,
 }
 """SQL that brings a journal of a version to the next one."""
 
@@ -272,6 +362,10 @@ class Journal:
         """Return one batch as it stands now."""
         return self._select("id = ?", (batch_id,))[0]
 
+    def tallies(self) -> list[Batch]:
+        """Return the batches in use that are tallies, by number."""
+        return self._select("state != 'void' AND root IS NOT NULL ORDER BY number, id", ())
+
     def last_number(self) -> int:
         """Return the highest number in use, 0 where there is none."""
         row = self._db.execute("SELECT max(number) FROM batches WHERE state != 'void'").fetchone()
@@ -295,12 +389,22 @@ class Journal:
 
     def reported(self, day: int, *, without: Collection[int] = ()) -> Reported:
         """Return the units of a day that are reported or on their way, `without` some batches' own."""
+        rows = self._db.execute(
+            "SELECT number, usages.usage FROM usages JOIN batches ON batches.id = usages.batch"
+            " WHERE state != 'void' AND usages.day = ?",
+            (day,),
+        )
         units: Reported = {}
-        for batch in self._select("state != 'void' AND day = ?", (day,)):
-            for line in batch.lines if batch.number not in without else []:
+        for number, usage in rows:
+            for line in lines_of(unpack_usage(usage)) if number not in without else []:
                 key = (line.catalogue, line.version, line.kind, line.index)
                 units[key] = units.get(key, 0) + line.units
         return units
+
+    def days(self, batch: Batch) -> list[int]:
+        """Return the days that a batch reports, in order."""
+        rows = self._db.execute("SELECT day FROM usages WHERE batch = ? ORDER BY day", (batch.id,))
+        return [int(row[0]) for row in rows]
 
     def rules(self, day: int) -> tuple[str, str] | None:
         """Return (policy digest, resend) that a day was first reported with, None if it was not.
@@ -308,8 +412,8 @@ class Journal:
         Of an adopted batch only its units are known.
         """
         row = self._db.execute(
-            "SELECT policy, resend FROM batches"
-            " WHERE state != 'void' AND policy != '' AND day = ? ORDER BY id LIMIT 1",
+            "SELECT policy, usages.resend FROM usages JOIN batches ON batches.id = usages.batch"
+            " WHERE state != 'void' AND policy != '' AND usages.day = ? ORDER BY id LIMIT 1",
             (day,),
         ).fetchone()
         return (str(row[0]), str(row[1])) if row else None
@@ -317,8 +421,8 @@ class Journal:
     def manifests(self, day: int) -> list[bytes]:
         """Return the manifests of a day's batches that are reported or on their way, in order."""
         rows = self._db.execute(
-            "SELECT manifest FROM batches WHERE state NOT IN ('void', 'adopted') AND day = ?"
-            " ORDER BY id",
+            "SELECT manifest FROM usages JOIN batches ON batches.id = usages.batch"
+            " WHERE state NOT IN ('void', 'adopted') AND usages.day = ? ORDER BY id",
             (day,),
         )
         return [bytes(row[0]) for row in rows]
@@ -506,14 +610,15 @@ class Journal:
                 note,
             ),
         )
-        return int(cursor.lastrowid or 0)
+        return self._insert_tally(int(cursor.lastrowid or 0), foreign.tally, foreign.days)
 
     def _select(self, where: str, values: Sequence[object]) -> list[Batch]:
-        rows = self._db.execute(f"SELECT {_COLUMNS} FROM batches WHERE {where}", tuple(values))
-        return [
-            Batch(row[0], row[1], row[2], State(row[3]), row[4], int(row[5]), *row[6:])
-            for row in rows
-        ]
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS}, {_TALLY_COLUMNS} FROM batches"
+            f" LEFT JOIN tallies ON tallies.batch = batches.id WHERE {where}",
+            tuple(values),
+        )
+        return [_batch_of(row) for row in rows]
 
     def _insert(self, plan: Plan) -> int:
         try:
@@ -536,7 +641,31 @@ class Journal:
             raise JournalStopped(
                 f"batch {plan.number} stands in the journal already; nothing was sent"
             ) from None
-        return int(cursor.lastrowid or 0)
+        return self._insert_tally(int(cursor.lastrowid or 0), plan.tally, plan.days)
+
+    def _insert_tally(self, batch: int, tally: Tally | None, days: Iterable[DayUsage]) -> int:
+        """Write what a batch has that is a tally; return the batch's id."""
+        if tally is not None:
+            self._db.execute(
+                f"INSERT INTO tallies (batch, {_TALLY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    batch,
+                    tally.since,
+                    tally.root,
+                    tally.leaves,
+                    tally.data,
+                    tally.uri,
+                    tally.target,
+                    int(tally.settle),
+                    tally.works,
+                    json.dumps(dict(tally.units)),
+                ),
+            )
+            self._db.executemany(
+                "INSERT INTO tally_days (batch, day, usage, resend) VALUES (?, ?, ?, ?)",
+                [(batch, day.day, day.usage, day.resend) for day in days],
+            )
+        return batch
 
     def _move(self, event: Event, batch: Batch, **values: object) -> None:
         """Change a batch's state where the table allows it and it stands as it was read."""
@@ -567,6 +696,17 @@ class Journal:
         crash_at(f"in-{event}")
         self._db.execute("COMMIT")
         crash_at(f"after-{event}")
+
+
+def _batch_of(row: Sequence[Any]) -> Batch:
+    """Return the batch of a row of _COLUMNS and _TALLY_COLUMNS."""
+    since, root, leaves, data, uri, target, settle, works, units = row[14:]
+    tally = None
+    if root is not None:
+        counted = json.loads(units)
+        tally = Tally(since, root, leaves, data, uri, target, bool(settle), works, counted)
+    batch = Batch(row[0], row[1], row[2], State(row[3]), row[4], int(row[5]), *row[6:14])
+    return replace(batch, tally=tally)
 
 
 @contextmanager

@@ -13,12 +13,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from royalty.days import format_day
 from royalty.errors import InputError
 from royalty.findings import Cell, ChainLine
 from royalty.jsontext import parse_json
+
+if TYPE_CHECKING:
+    from royalty.tallybook import Tally
 
 BEFORE_MATCHING = ("malformed", "duplicate", "outside_period")
 _DIGEST = re.compile(r"0x[0-9a-f]{64}")
@@ -27,7 +30,10 @@ MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch as the chain has it; `usage` is its packed usage, `lines` what that says."""
+    """One batch as the chain has it; `usage` is its packed usage, `lines` what that says.
+
+    Of a tally `usage` is empty, `day` its last, and `lines` are what was settled of it.
+    """
 
     platform: str
     batch: int
@@ -35,6 +41,7 @@ class Batch:
     evidence: bytes
     usage: bytes
     lines: tuple[ChainLine, ...]
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,8 @@ def _complaint(batch: Batch, content: bytes, known: Known) -> str:
         return f"manifest-{batch.batch}.json cannot be read"
     if not given:
         return f"manifest-{batch.batch}.json names no log"
+    for day in _uncounted(batch, manifest):
+        return f"manifest-{batch.batch}.json does not count {format_day(day)}, which was settled"
     for word, expected in _expected(batch, known).items():
         if _plain(manifest.get(word)) != _plain(expected):
             return f"manifest-{batch.batch}.json names another {word}"
@@ -135,9 +144,30 @@ def _expected(batch: Batch, known: Known) -> dict[str, Any]:
         "platform": batch.platform,
         "batch": batch.batch,
         "day": format_day(batch.day),
-        "groups": "0x" + hashlib.sha256(batch.usage).hexdigest(),
         "policy": known.policy,
+        **_content(batch),
     }
+
+
+def _content(batch: Batch) -> dict[str, Any]:
+    """Return what names the usage of a batch: its groups' digest, or its tally's root and data."""
+    if batch.tally is None:
+        return {"groups": "0x" + hashlib.sha256(batch.usage).hexdigest()}
+    return {
+        "as": "tally",
+        "root": "0x" + batch.tally.root.hex(),
+        "leaves": batch.tally.leaves,
+        "data": "0x" + batch.tally.posted.args["dataDigest"].hex(),
+    }
+
+
+def _uncounted(batch: Batch, manifest: Mapping[str, Any]) -> list[int]:
+    """Return the days of which a tally's leaves were settled, but which its manifest has not counted."""
+    if batch.tally is None:
+        return []
+    counted = manifest.get("recount")
+    days = set(counted) if isinstance(counted, Mapping) else set()
+    return sorted(day for day in {line.day for line in batch.lines} if format_day(day) not in days)
 
 
 def _plain(value: Any) -> Any:

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from royalty.days import Period, format_day, parse_day, today
 from royalty.errors import InputError
 from royalty.evidence import Document, canonical
 from royalty.terms import Item, Terms
-from royalty.usage import Kind, WorkRef
+from royalty.usage import Kind, Tariff, WorkRef
 from royalty.worksmap import WorksMap, map_csv, read_map
 
 if TYPE_CHECKING:
@@ -46,6 +46,18 @@ class Question:
         if self.columns.native:
             return None
         return Document("columns", "json", canonical(self.columns.document()))
+
+
+class Asked(TypedDict, total=False):
+    """The keyword arguments that say what is asked, which `read_question` takes from whoever has them."""
+
+    day: Day | None
+    since: Day | None
+    until: Day | None
+    works: str | Path | None
+    columns: str | Path | None
+    policy: str | Path | None
+    separator: str | None
 
 
 def read_question(
@@ -122,16 +134,22 @@ class Accepted:
     works: Mapping[int, int]
 
     @classmethod
-    def read(cls, session: Royalty, block: int) -> Accepted:
-        """Return what the session's platform has accepted, as the chain has it at a block."""
+    def read(cls, session: Royalty, confirmations: int) -> Accepted:
+        """Return what the session's platform has accepted, and the deals opened by the confirmation depth."""
         from royalty import catalogues, platforms
 
+        block = max(session.ledger.deployed_block, session.node.head() - confirmations, 0)
         licences = platforms.licences(session, session.platform)
         every = catalogues.deals(session, block=block) if licences else []
         deals = tuple(deal for deal in every if deal.catalogue in licences)
         numbers = sorted({deal.catalogue for deal in deals})
         states = session.ledger.catalogues_of(numbers, block)
         return cls(licences, deals, {state.catalogue: state.works for state in states})
+
+    @property
+    def tariffs(self) -> dict[tuple[int, int], Tariff]:
+        """The prices of the deals, by (catalogue, version)."""
+        return {deal.key: deal.tariff for deal in self.deals}
 
     def matcher(self, session: Royalty, works_map: WorksMap) -> WorkTable:
         """Return what finds a log's work: references, the map, and this folder's own notes."""

@@ -7,7 +7,7 @@ in an auditor's own folder, every catalogue of the chain.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,8 +20,13 @@ from royalty.days import Period, format_day
 from royalty.errors import InputError
 from royalty.findings import Cell, ChainLine, Context, Deals, Finding, Reason
 from royalty.index.rows import Rows
+from royalty.money import counted as counted_of
+from royalty.money import format_nano
+from royalty.openleaves import DataFiles, Opened, open_tally
 from royalty.proof import Batch, Known, check, need_folder, read_manifests
 from royalty.questions import Day, Logs, read_question
+from royalty.tallybook import Tally, lines_of_leaves, read_tallies
+from royalty.tallybook import terms_of as leaf_terms
 from royalty.usage import Kind, WorkRef, lines_of, unpack_usage
 from royalty.works import Registration, notes, registrations_of, rivals_among
 from royalty.worksmap import WorksMap
@@ -118,9 +123,20 @@ def _row(finding: Finding) -> dict[str, Any]:
 # --- out of events, pure ---
 
 
-def batches_of(events: Iterable[ChainEvent], period: Period) -> list[Batch]:
-    """Return the batches whose usage lies in a period, of all platforms, in the chain's order."""
-    return [_batch(event) for event in events if event.args["day"] in period]
+def batches_of(
+    events: Iterable[ChainEvent], tallies: Iterable[Tally], period: Period
+) -> list[Batch]:
+    """Return the batches that are known to hold usage of a period, of all platforms, in order.
+
+    Of a tally that is known of its last day, and of those days whose leaves were settled or void.
+    """
+    reported = [(event.order, _batch(event)) for event in events if event.args["day"] in period]
+    settled = [
+        (tally.posted.order, tally_batch(tally, period))
+        for tally in tallies
+        if tally.day >= period.since and any(day in period for day in tally.days())
+    ]
+    return [batch for _, batch in sorted((*reported, *settled), key=lambda one: one[0])]
 
 
 def _batch(event: ChainEvent) -> Batch:
@@ -142,9 +158,32 @@ def _batch(event: ChainEvent) -> Batch:
     )
 
 
-def only_platform(batches: Iterable[Batch], period: Period) -> str:
+def tally_batch(tally: Tally, period: Period) -> Batch:
+    """Return a tally as a batch, with what was settled of a period."""
+    lines = tuple(
+        ChainLine(
+            tally.batch,
+            line.day,
+            WorkRef(line.catalogue, line.index),
+            line.version,
+            line.kind,
+            line.units,
+        )
+        for line in lines_of_leaves(event.args["leaf"] for event in tally.paid)
+        if line.day in period and line.units
+    )
+    evidence = tally.posted.args["evidence"]
+    return Batch(tally.platform, tally.batch, tally.day, evidence, b"", lines, tally)
+
+
+def may_touch(tally: Tally, period: Period) -> bool:
+    """Return whether leaves that nobody has settled may hold usage of a period."""
+    return tally.unsettled > 0 and tally.day >= period.since
+
+
+def only_platform(platforms: Iterable[str], period: Period) -> str:
     """Return the one platform that reported usage of the period; InputError names them otherwise."""
-    found = sorted({batch.platform for batch in batches})
+    found = sorted(set(platforms))
     days = f"{format_day(period.since)} to {format_day(period.until)}"
     if not found:
         raise InputError(f"no platform has reported usage of {days}; name one with --platform")
@@ -224,6 +263,7 @@ class _Book:
     period: Period
     platform: str
     batches: tuple[Batch, ...]
+    tallies: tuple[Tally, ...]
     deals: tuple[Deal, ...]
     terms: Deals
     registrations: tuple[Registration, ...]
@@ -254,7 +294,8 @@ def reconcile(
 
     `works` is a map (`platform_id,work`), `platform` an address or account name (default: the only
     one that reported usage of the period), `evidence` the folder that `usage report --evidence`
-    wrote. Amounts are ints of nano-tokens. Raises InputError for what is given, ChainError where the
+    wrote; data of tallies may lie there, or in the platform's own folder. Amounts are ints of
+    nano-tokens. Raises InputError for what is given, ChainError where the
     node does not answer.
 
     >>> royalty.reconcile("views/*.parquet", since="2026-11-01", until="2026-11-30")  # doctest: +SKIP
@@ -282,17 +323,99 @@ def reconcile(
         Cell(WorkRef(row.catalogue, row.index), row.day, row.kind): row.units
         for row in counted.units
     }
-    rows = pure.compare(book.platform, logged, book.lines, _context(session, book))
+    opened = _open_tallies(session, book, evidence)
+    pending = [line for one in opened.values() for line in one.lines]
+    rows = pure.compare(book.platform, logged, book.lines, _context(session, book), pending)
     rows += pure.unmatched(book.platform, counted.unmatched)
-    complaints = _unlisted(counted)
+    notes = [*_unlisted(counted), *_notes(book, opened, logged, pending)]
+    wrong = [
+        (tally_batch(tally, book.period), why)
+        for tally in book.tallies
+        for why in opened[tally.batch].wrong
+    ]
     if evidence is not None:
+        batches = _with_opened(book, opened)
         known = _known(session, book, counted, question.policy_document.digest)
-        checked = check(book.batches, read_manifests(Path(evidence), book.batches), known)
+        checked = check(batches, read_manifests(Path(evidence), batches), known)
         rows = pure.reported_twice(rows, checked.twice)
-        rows += [_about(Reason.EVIDENCE_MISMATCH, batch) for batch, _ in checked.wrong]
-        complaints += tuple(f"batch {batch.batch}: {why}" for batch, why in checked.wrong)
+        wrong += checked.wrong
+    rows += _mismatches(wrong)
+    notes += [f"batch {batch.batch}: {why}" for batch, why in wrong]
     rows += _reused(book)
-    return _result(book, now, counted, logged, rows, limit, complaints)
+    rows += _unsettled(book, opened)
+    return _result(book, now, counted, logged, rows, limit, tuple(notes))
+
+
+def _open_tallies(session: Royalty, book: _Book, evidence: str | Path | None) -> dict[int, Opened]:
+    """Return what is known of each tally's open leaves, by batch, from evidence and this folder's data."""
+    given = [] if evidence is None else [Path(evidence)]
+    own = session.platform_dir(book.platform) / "tallies"
+    every, theirs = DataFiles([*given, own]), DataFiles(given)
+    deals = {deal.key: terms for deal in book.deals if (terms := leaf_terms(deal))}
+    touched = {batch.batch for batch in book.batches}
+    opened = {}
+    for tally in book.tallies:
+        if may_touch(tally, book.period):
+            opened[tally.batch] = open_tally(tally, every, deals, book.period)
+        elif tally.batch in touched:
+            opened[tally.batch] = open_tally(tally, theirs, deals, book.period)
+        else:
+            opened[tally.batch] = Opened(True)
+    return opened
+
+
+def _with_opened(book: _Book, opened: Mapping[int, Opened]) -> list[Batch]:
+    """Return the batches of the period, those tallies among them of which only data say that they are."""
+    known = {batch.batch for batch in book.batches}
+    more = [
+        tally_batch(tally, book.period)
+        for tally in book.tallies
+        if opened[tally.batch].days and tally.batch not in known
+    ]
+    return [*book.batches, *more]
+
+
+def _mismatches(wrong: Iterable[tuple[Batch, str]]) -> list[Finding]:
+    """Return one finding a batch, whatever number of things is wrong with its evidence."""
+    batches = {batch.batch: batch for batch, _ in wrong}
+    return [_about(Reason.EVIDENCE_MISMATCH, batch) for batch in batches.values()]
+
+
+def _unsettled(book: _Book, opened: Mapping[int, Opened]) -> list[Finding]:
+    """Return the tallies that may hold usage of the period in leaves of which nothing is at hand."""
+    return [
+        pure.about_batch(Reason.UNSETTLED, tally.platform, tally.batch, tally.day)
+        for tally in book.tallies
+        if may_touch(tally, book.period) and not opened[tally.batch].known
+    ]
+
+
+def _notes(
+    book: _Book,
+    opened: Mapping[int, Opened],
+    logged: Mapping[Cell, int],
+    pending: Iterable[ChainLine],
+) -> list[str]:
+    """Return in words what open leaves are worth that no row can say."""
+    notes = []
+    for tally in book.tallies:
+        found = opened[tally.batch]
+        notes += [f"batch {tally.batch}: {note}" for note in found.notes]
+        if not found.known and may_touch(tally, book.period):
+            leaves = counted_of(tally.unsettled, "leaf", "leaves")
+            notes.append(
+                f"batch {tally.batch}: {format_nano(tally.unsettled_nano)} tokens in {leaves} are unsettled,"
+                " and its data are not at hand; give them with --evidence"
+            )
+    more: Counter[int] = Counter()
+    for line, units in pure.explained(logged, book.lines, pending):
+        more[line.batch] += line.units - units
+    notes += [
+        f"batch {batch}: its unsettled leaves hold {counted_of(units, 'unit')} more than the log"
+        for batch, units in sorted(more.items())
+        if units
+    ]
+    return notes
 
 
 def _read_chain(session: Royalty, period: Period, platform: str | None) -> _Book:
@@ -300,8 +423,10 @@ def _read_chain(session: Royalty, period: Period, platform: str | None) -> _Book
 
     named = None if platform is None else session.address(platform)
     snapshot = index.snapshot(session)
-    batches = batches_of(snapshot.events("UsageReported"), period)
-    chosen = named or only_platform(batches, period)
+    tallies = read_tallies(snapshot.events)
+    batches = batches_of(snapshot.events("UsageReported"), tallies.values(), period)
+    maybe = [tally.platform for tally in tallies.values() if may_touch(tally, period)]
+    chosen = named or only_platform([batch.platform for batch in batches] or maybe, period)
     deals = deals_of(event for name in DEAL_EVENTS for event in snapshot.events(name))
     registrations = registrations_of(snapshot.events("WorksRegistered"))
     return _Book(
@@ -309,6 +434,7 @@ def _read_chain(session: Royalty, period: Period, platform: str | None) -> _Book
         period=period,
         platform=chosen,
         batches=tuple(batch for batch in batches if batch.platform == chosen),
+        tallies=tuple(tally for tally in tallies.values() if tally.platform == chosen),
         deals=tuple(deals),
         terms=terms_of(deals),
         registrations=tuple(registrations),
@@ -377,7 +503,8 @@ def _reused(book: _Book) -> list[Finding]:
     """
     carried = {
         (event.args["platform"], event.args["batch"]): event.args["evidence"]
-        for event in book.snapshot.events("UsageReported")
+        for name in ("UsageReported", "TallyPosted")
+        for event in book.snapshot.events(name)
         if event.args["evidence"] != NO_EVIDENCE
     }
     reused = pure.reused_evidence(carried)

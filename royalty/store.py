@@ -44,6 +44,8 @@ from royalty.worksmap import WorksMap, map_csv, read_map
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+STORE = "store"
+"""The store's folder, within that of its platform."""
 SECRET_BYTES = 32
 IDENTITY_BYTES = 8
 LOCK_SECONDS = 30.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-from royalty.usage import Kind, Tariff, WorkRef
+from royalty.usage import Kind, Tariff, WorkRef, units_of
 
 
 class Held(StrEnum):
@@ -139,14 +139,6 @@ def difference(
     for (catalogue, version, kind, index), units in left.items():
         negative.append(Item(day, WorkRef(catalogue, index), kind, version, -units, 0))
     return Difference(tuple(sorted(due)), tuple(sorted(held)), tuple(sorted(negative)))
-
-
-def units_of(items: Iterable[Item]) -> dict[str, int]:
-    """Return the units of items by kind, always all three."""
-    units = {kind.word: 0 for kind in Kind}
-    for item in items:
-        units[item.kind.word] += item.units
-    return units
 
 
 def amount_nano(items: Iterable[Item]) -> int:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from royalty.errors import InputError
 
@@ -181,6 +182,31 @@ def lines_of(groups: Iterable[Group]) -> list[Line]:
             key = (group.catalogue, group.version, group.kind, index)
             units[key] = units.get(key, 0) + count
     return [Line(*key, count) for key, count in sorted(units.items())]
+
+
+class Units(Protocol):
+    """Units of a kind of usage, whatever else they are known to be of."""
+
+    @property
+    def kind(self) -> Kind:
+        """What was done."""
+
+    @property
+    def units(self) -> int:
+        """How often, or for how many seconds."""
+
+
+def units_of(counted: Iterable[Units]) -> dict[str, int]:
+    """Return units by kind, always all three."""
+    units = {kind.word: 0 for kind in Kind}
+    for one in counted:
+        units[one.kind.word] += one.units
+    return units
+
+
+def works_of(lines: Iterable[Line]) -> int:
+    """Return how many works lines are about."""
+    return len({(line.catalogue, line.index) for line in lines})
 
 
 def total_nano(groups: Iterable[Group], tariffs: Mapping[tuple[int, int], Tariff]) -> int:

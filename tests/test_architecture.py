@@ -20,14 +20,16 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms", "tallyproof", "fetching"},
+    | {"terms", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"},
     {"chain"},
-    {"journal", "logs", "index", "worksmap", "tallydata"},
+    {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments"},
-    {"store", "records", "sending", "delivery", "proof"},
+    {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"}
+    | {"posting", "offers"},
     {"posted"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
-    | {"audit", "questions", "ingest", "recorder", "recount", "reports", "settlement", "tallies"},
+    | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
+    | {"checks", "reports", "standing", "usages", "settlement", "tallies"},
     {"client"},
     {"demo"},
     {"cli"},
@@ -37,13 +39,24 @@ KNOWN_BY: dict[str, set[str]] = {
     "web3": {"chain"},
     "eth_account": {"chain"},
     "requests": {"chain", "fetching"},
+    "fsspec": {"publishing"},
     "duckdb": READERS,
     "pyarrow": READERS,
     "typer": {"cli"},
     "rich": {"cli"},
     "brownie": set(),
 }
-HEAVY = ("web3", "eth_account", "duckdb", "pyarrow", "requests", "rich", "stdnum", "solcx")
+HEAVY = (
+    "web3",
+    "eth_account",
+    "duckdb",
+    "pyarrow",
+    "requests",
+    "fsspec",
+    "rich",
+    "stdnum",
+    "solcx",
+)
 
 
 def modules() -> list[Path]:

@@ -75,7 +75,7 @@ class World:
         return [event.args for event in events(session, "UsageReported", platform=self.platform)]
 
     def units_on_chain(self) -> dict[tuple[int, str, str], int]:
-        """Units by (day, work, kind), added up over all events."""
+        """Units by (day, work, kind), added up over all reports and settled leaves."""
         from royalty.usage import lines_of, unpack_usage
 
         units: dict[tuple[int, str, str], int] = {}
@@ -83,7 +83,24 @@ class World:
             for line in lines_of(unpack_usage(args["usage"])):
                 key = (args["day"], f"{line.catalogue}/{line.index}", line.kind.word)
                 units[key] = units.get(key, 0) + line.units
+        for args in self.settled():
+            for key, count in leaf_units(args["leaf"]).items():
+                units[key] = units.get(key, 0) + count
         return units
+
+    def posted(self) -> list[dict[str, Any]]:
+        """The platform's tallies as the ledger's events have them, in order."""
+        return self._args("TallyPosted")
+
+    def settled(self) -> list[dict[str, Any]]:
+        """The leaves of the platform's tallies that were paid, in order."""
+        return self._args("LeafSettled")
+
+    def _args(self, name: str) -> list[dict[str, Any]]:
+        from royalty.records import events
+
+        session = self.session("dev3")
+        return [event.args for event in events(session, name, platform=self.platform)]
 
     def views_on_chain(self, day: str = DAY) -> list[int]:
         """Views of the three works on a day."""
@@ -91,6 +108,25 @@ class World:
 
         units = self.units_on_chain()
         return [units.get((parse_day(day), self.work(index), "view"), 0) for index in range(3)]
+
+
+def leaf_units(leaf: bytes) -> dict[tuple[int, str, str], int]:
+    """Units by (day, work, kind) of a packed leaf, read by the format's own words (docs/protocol.md)."""
+    units: dict[tuple[int, str, str], int] = {}
+    catalogue, at = int.from_bytes(leaf[:4]), 6
+    while at < len(leaf):
+        day, kind, count = (
+            int.from_bytes(leaf[at + a : at + b]) for a, b in ((0, 2), (2, 3), (3, 5))
+        )
+        for pair in range(at + 5, at + 5 + 6 * count, 6):
+            index, number = (
+                int.from_bytes(leaf[pair : pair + 3]),
+                int.from_bytes(leaf[pair + 3 : pair + 6]),
+            )
+            key = (day, f"{catalogue}/{index}", ("view", "download", "excerpt")[kind])
+            units[key] = units.get(key, 0) + number
+        at += 5 + 6 * count
+    return units
 
 
 @contextmanager

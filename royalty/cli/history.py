@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 KIND = Annotated[
     str | None,
     typer.Option(
-        "--kind", metavar="KIND", help="usage, credit, payout, amendment or work; default all."
+        "--kind",
+        metavar="KIND",
+        help="usage, credit, payout, amendment, work or tally; default all.",
     ),
 ]
 CATALOGUE = Annotated[
@@ -86,10 +88,11 @@ def register(app: typer.Typer) -> None:
         parquet: PARQUET = None,
         no_sync: NO_SYNC = False,
     ) -> None:
-        """Show usage, credits, payouts, amendments and works, recomputed from the chain's events.
+        """Show usage, credits, payouts, amendments, works and tallies, recomputed from events.
 
-        A day is that of the usage, and of the block for all else. Every filter narrows; a kind of row
-        that a filter cannot apply to is left out.
+        A day is that of the usage, of a tally its last, and of the block for all else. Usage of a
+        tally shows once it is settled. Every filter narrows; a kind of row that a filter cannot apply
+        to is left out.
         """
         from royalty.history import History
 
@@ -166,13 +169,14 @@ def _text(
         yield f"wrote {path}"
 
 
-MONEY = frozenset({"usage", "credit", "payout"})
+MONEY = frozenset({"usage", "credit", "payout", "tally"})
 TITLES = {
     "usage": "Usage",
     "credit": "Credits",
     "payout": "Payouts",
     "amendment": "Deals",
     "work": "Works",
+    "tally": "Tallies",
 }
 TABLES: Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "usage": (("day", "work", "kind", "batch", "units", "amount"), (3, 4, 5)),
@@ -180,6 +184,7 @@ TABLES: Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "payout": (("day", "holder", "paid to", "amount"), (3,)),
     "amendment": (("day", "deal", "from", "view", "download", "excerpt", "holders"), (3, 4, 5, 6)),
     "work": (("day", "work", "fingerprint", "registrant"), ()),
+    "tally": (("day", "batch", "settled", "total", "unsettled", "data"), (1, 2, 3, 4)),
 }
 
 
@@ -202,6 +207,10 @@ def _cells(entry: str, row: Mapping[str, Any]) -> Sequence[object]:
     if entry == "amendment":
         prices = (format_nano(row[f"{kind}_nano"]) for kind in ("view", "download", "excerpt"))
         return day, _deal(row), row["from_day"], *prices, len(row["split"].split())
+    if entry == "tally":
+        leaves = f"{row['settled_leaves']:,} of {row['leaves']:,}"
+        money = format_nano(row["total_nano"]), format_nano(row["unsettled_nano"])
+        return day, row["batch"], leaves, *money, row["uri"] or row["data_digest"]
     return day, row["work"], clean(row["fingerprint"], 26), row["registrant"]
 
 

@@ -46,6 +46,29 @@ DRY_RUN = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be sent and its cost; send nothing.")
 ]
 
+# Of commands that act for a platform, and of those that read a log.
+PLATFORM = Annotated[
+    str | None,
+    typer.Option("--platform", metavar="ADDRESS", help="The platform; default the account."),
+]
+LOGS = Annotated[
+    list[str], typer.Argument(metavar="LOG...", help="Files or globs: CSV, TSV, JSONL, Parquet.")
+]
+WORKS = Annotated[
+    str | None, typer.Option("--works", metavar="CSV", help="The map of ids: platform_id,work.")
+]
+COLUMNS = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="TOML", help="Which columns hold the native fields."),
+]
+POLICY = Annotated[
+    str | None, typer.Option("--policy", metavar="TOML", help="The numbers of the rules.")
+]
+SEPARATOR = Annotated[
+    str | None,
+    typer.Option("--separator", metavar="CHAR", help="Between columns; default from the header."),
+]
+
 OUTPUT: Mapping[str, Any] = {"json": (JSON, False)}
 CHAIN: Mapping[str, Any] = {
     "account": (ACCOUNT, None),

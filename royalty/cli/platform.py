@@ -7,15 +7,11 @@ from typing import Annotated
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import Run, command
+from royalty.cli.options import PLATFORM, Run, command
 from royalty.cli.output import pairs
 from royalty.money import NANO_PER_MICRO, format_nano, parse_price
 from royalty.usage import Kind
 
-PLATFORM = Annotated[
-    str | None,
-    typer.Option("--platform", metavar="ADDRESS", help="The platform; default the account."),
-]
 AMOUNT = Annotated[str, typer.Argument(help="Tokens, for example 100 or 0.25.")]
 
 platform = noun_app("Platforms: the catalogues they accept, their funds and limits.")

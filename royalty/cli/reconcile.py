@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.cli.options import Run, command
+from royalty.cli.options import COLUMNS, LOGS, POLICY, SEPARATOR, WORKS, Run, command
 from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.days import format_day
 from royalty.money import format_nano
@@ -17,29 +17,17 @@ if TYPE_CHECKING:
     from royalty.findings import Finding
     from royalty.reconcile import Reconciliation
 
-LOGS = Annotated[list[str], typer.Argument(metavar="LOG...", help="Files and globs of the log.")]
 SINCE = Annotated[str, typer.Option("--since", metavar="DAY", help="First UTC day, inclusive.")]
 UNTIL = Annotated[str, typer.Option("--until", metavar="DAY", help="Last UTC day, inclusive.")]
-WORKS = Annotated[
-    Path | None,
-    typer.Option("--works", metavar="CSV", help="The platform's map: platform_id,work."),
-]
-COLUMNS = Annotated[
-    Path | None, typer.Option("--columns", metavar="TOML", help="Which columns are which fields.")
-]
-POLICY = Annotated[
-    Path | None, typer.Option("--policy", metavar="TOML", help="What counts as qualified.")
-]
-SEPARATOR = Annotated[
-    str | None, typer.Option("--separator", metavar="MARK", help="What separates columns of a CSV.")
-]
 PLATFORM = Annotated[
     str | None,
     typer.Option("--platform", metavar="ADDRESS", help="Whose reports; default the only one."),
 ]
 EVIDENCE = Annotated[
     Path | None,
-    typer.Option("--evidence", metavar="DIR", help="What `usage report --evidence` wrote."),
+    typer.Option(
+        "--evidence", metavar="DIR", help="What `usage report --evidence` wrote; data of tallies."
+    ),
 ]
 OUT = Annotated[
     Path | None,
@@ -73,7 +61,9 @@ def register(app: typer.Typer) -> None:
         """Say where a log and the chain differ: which work, day and kind, how much, and why.
 
         Counts the log again under the policy, prices it at the deals of its days, and compares with
-        what the platform's reports credited. Ends with exit code 1 where anything differs.
+        what the platform's reports and settled tallies credited. What waits in leaves that nobody has
+        settled is told by work, day and kind where the tally's data are at hand. Ends with exit code 1
+        where anything differs.
         """
         from royalty.reconcile import reconcile as compare
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import Run, command
+from royalty.cli.options import PLATFORM, Run, command
 
 REPORTER = Annotated[str, typer.Argument(metavar="ADDRESS", help="The reporter's key.")]
 
@@ -32,13 +32,7 @@ def remove(run: Run, address: REPORTER) -> None:
 
 
 @command(reporter, "list")
-def list_(
-    run: Run,
-    platform: Annotated[
-        str | None,
-        typer.Option("--platform", metavar="ADDRESS", help="The platform; default the account."),
-    ] = None,
-) -> None:
+def list_(run: Run, platform: PLATFORM = None) -> None:
     """List the keys that may report for a platform."""
     from royalty import platforms
 

@@ -1,4 +1,4 @@
-"""`royalty tally`: usage reported by the root of a tree: what was posted, settling it, and proofs of it."""
+"""`royalty tally`: usage reported by the root of a tree: posting it, settling it, and proofs of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import Run, command, cost_text
+from royalty.cli.options import COLUMNS, POLICY, SEPARATOR, WORKS, Run, command, cost_text
 from royalty.cli.output import clean, pairs, progress, table
+from royalty.cli.reporting import (
+    CONFIRMATIONS,
+    DAY,
+    DEADLINE,
+    EVIDENCE,
+    MAX_FEE,
+    PARTIAL,
+    PUBLISH,
+    SETTLE,
+    SINCE,
+    SOME_LOGS,
+    UNTIL,
+    URI,
+    send_report,
+)
 from royalty.client import DryRun
 from royalty.errors import InputError
 from royalty.money import counted, format_nano, format_wei
@@ -77,7 +92,7 @@ TOTAL = Annotated[
     typer.Option("--total", metavar="NANO", help="The total in nano-tokens, with --root."),
 ]
 
-tally = noun_app("Usage reported by the root of a tree: show it, settle it, prove it.")
+tally = noun_app("Usage reported by the root of a tree: post it, settle it, prove it.")
 
 
 def register(app: typer.Typer) -> None:
@@ -87,7 +102,7 @@ def register(app: typer.Typer) -> None:
 
 @tally.callback()
 def _tally() -> None:
-    """Usage reported by the root of a tree: show it, settle it, prove it."""
+    """Usage reported by the root of a tree: post it, settle it, prove it."""
 
 
 @command(tally)
@@ -121,6 +136,55 @@ def show(
         shown.document(),
         lambda: "\n".join(_show_text(shown, symbol)),
         findings=shown.tally.void_leaves > 0,
+    )
+
+
+@command(tally, sends=True)
+def post(
+    run: Run,
+    logs: SOME_LOGS = None,
+    day: DAY = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    works: WORKS = None,
+    columns: COLUMNS = None,
+    policy: POLICY = None,
+    separator: SEPARATOR = None,
+    partial: PARTIAL = False,
+    platform: PLATFORM = None,
+    evidence: EVIDENCE = None,
+    publish: PUBLISH = None,
+    uri: URI = None,
+    settle: SETTLE = True,
+    confirmations: CONFIRMATIONS = None,
+    max_fee: MAX_FEE = None,
+    deadline: DEADLINE = None,
+) -> None:
+    """Report the usage of several days as one tally: `usage report --as tally`, with the same options.
+
+    Debits all of it at once, then settles its leaves unless --no-settle. Exit 1 where something is held,
+    void, or was reported too much; exit 3 before anything is sent where money or limit are short.
+    """
+    run.platform = platform
+    send_report(
+        run,
+        logs or None,
+        day=day,
+        since=since,
+        until=until,
+        works=works,
+        columns=columns,
+        policy=policy,
+        separator=separator,
+        partial=partial,
+        evidence=evidence,
+        publish=publish,
+        uri=uri,
+        settle=settle,
+        confirmations=confirmations,
+        max_fee=max_fee,
+        deadline=deadline,
+        as_="tally",
     )
 
 

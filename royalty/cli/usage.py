@@ -2,70 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import Run, command
-from royalty.cli.output import clean, pairs, progress, table, warn
-from royalty.errors import ChainError
+from royalty.cli.options import COLUMNS, LOGS, PLATFORM, POLICY, SEPARATOR, WORKS, Run, command
+from royalty.cli.output import clean, pairs, table
+from royalty.cli.reporting import (
+    CONFIRMATIONS,
+    DAY,
+    DEADLINE,
+    EVIDENCE,
+    MAX_FEE,
+    PARTIAL,
+    PUBLISH,
+    SETTLE,
+    SINCE,
+    SOME_LOGS,
+    UNTIL,
+    URI,
+    WINDOW_OPTION,
+    batches_table,
+    counting,
+    held_text,
+    send_report,
+)
 from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
+    from royalty.checks import Check
     from royalty.ingest import Ingested
-    from royalty.reports import Check, Report, Sent, Status
+    from royalty.standing import Status
     from royalty.terms import Item
 
 MAX_ROWS = 40
 KINDS = ("view", "download", "excerpt")
 
-LOGS = Annotated[
-    list[str], typer.Argument(metavar="LOG...", help="Files or globs: CSV, TSV, JSONL, Parquet.")
-]
-SOME_LOGS = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[LOG...]", help="Files or globs; none: what was recorded and ingested."
-    ),
-]
 FILES = Annotated[
     list[str],
     typer.Argument(metavar="-|FILE...", help="Files or globs, as logs; - is the standard input."),
-]
-DAY = Annotated[
-    str | None, typer.Option("--day", metavar="DAY", help="The UTC day of the usage, YYYY-MM-DD.")
-]
-SINCE = Annotated[
-    str | None, typer.Option("--since", metavar="DAY", help="The first of several UTC days.")
-]
-UNTIL = Annotated[
-    str | None, typer.Option("--until", metavar="DAY", help="The last of several, inclusive.")
-]
-WORKS = Annotated[
-    str | None, typer.Option("--works", metavar="CSV", help="The map of ids: platform_id,work.")
-]
-COLUMNS = Annotated[
-    str | None,
-    typer.Option("--columns", metavar="TOML", help="Which columns hold the native fields."),
-]
-POLICY = Annotated[
-    str | None, typer.Option("--policy", metavar="TOML", help="The numbers of the rules.")
-]
-SEPARATOR = Annotated[
-    str | None,
-    typer.Option("--separator", metavar="CHAR", help="Between columns; default from the header."),
-]
-PARTIAL = Annotated[bool, typer.Option("--partial", help="Take days that are not over, too.")]
-PLATFORM = Annotated[
-    str | None,
-    typer.Option("--platform", metavar="ADDRESS", help="The platform; default the account."),
-]
-OUT = Annotated[
-    str | None,
-    typer.Option("--out", metavar="DIR", help="Write excluded.csv: reason, file, line."),
 ]
 MAX_EXCLUDED = Annotated[
     str | None,
@@ -73,39 +50,22 @@ MAX_EXCLUDED = Annotated[
         "--max-excluded", metavar="PERCENT", help="Exit 1 where more of the rows are excluded."
     ),
 ]
-EVIDENCE = Annotated[
+OUT = Annotated[
     str | None,
-    typer.Option("--evidence", metavar="DIR", help="Write manifests and what they name."),
+    typer.Option("--out", metavar="DIR", help="Write excluded.csv: reason, file, line."),
 ]
-CONFIRMATIONS = Annotated[
-    int | None,
-    typer.Option(
-        "--confirmations",
-        metavar="N",
-        min=0,
-        max=10_000,
-        help="Blocks on top of a batch that settle it; locally 0.",
-    ),
-]
-WINDOW_OPTION = Annotated[
-    int | None,
-    typer.Option(
-        "--window", metavar="N", min=1, max=16, help="Batches under way at once; default 1."
-    ),
-]
-MAX_FEE = Annotated[
+AS = Annotated[
     str | None,
-    typer.Option("--max-fee", metavar="GWEI", help="The most that a gas may cost, in gwei."),
-]
-DEADLINE = Annotated[
-    int | None,
     typer.Option(
-        "--deadline",
-        metavar="SECONDS",
-        min=1,
-        max=86_400,
-        help="End (3) where nothing moves for so long; default 600.",
+        "--as",
+        metavar="FORM",
+        help="direct: paid at once; tally: one batch of all days, settled leaf by leaf."
+        " Default: what costs less.",
     ),
+]
+DATA = Annotated[
+    str | None,
+    typer.Option("--data", metavar="FILE|DIR", help="The data of the tally, or where it lies."),
 ]
 BATCH = Annotated[int, typer.Argument(metavar="BATCH", min=1, help="The batch's number.")]
 
@@ -137,11 +97,11 @@ def check(
 
     Exit 1 where something is held, or more is excluded than --max-excluded allows.
     """
-    from royalty import reports
+    from royalty import checks
 
     run.platform = platform
-    with _counting() as advance:
-        found = reports.check(
+    with counting() as advance:
+        found = checks.check(
             run.royalty,
             logs,
             day=day,
@@ -178,49 +138,37 @@ def report(
     window: WINDOW_OPTION = None,
     max_fee: MAX_FEE = None,
     deadline: DEADLINE = None,
+    form: AS = None,
+    publish: PUBLISH = None,
+    uri: URI = None,
+    settle: SETTLE = True,
 ) -> None:
     """Report the usage in logs, and what was recorded; late rows send the difference, the same log nothing.
 
-    Takes up what an earlier report left unfinished first. Exit 1 where something is held, or was
+    Takes up what an earlier report left unfinished first. Exit 1 where something is held, void, or was
     reported too much (which is final); exit 3 before anything is sent where money or limit are short.
     """
-    from royalty import reports
-
     run.platform = platform
-    made = reports.Report()
-    run.partial = made.document()
-    try:
-        with _counting() as advance:
-            reports.report(
-                run.royalty,
-                logs or None,
-                day=day,
-                since=since,
-                until=until,
-                works=works,
-                columns=columns,
-                policy=policy,
-                separator=separator,
-                partial=partial,
-                evidence=evidence,
-                confirmations=confirmations,
-                window=window,
-                max_fee=max_fee,
-                deadline=deadline,
-                into=made,
-                progress=advance,
-                say=warn,
-            )
-    except ChainError as error:
-        run.partial = made.document()
-        error.details["pending"] = made.pending_rows()
-        error.details.pop("transactions", None)
-        raise
-    symbol = run.royalty.token.symbol
-    run.emit(
-        made.document(),
-        lambda: _report_text(made, symbol),
-        findings=made.findings and not made.dry_run,
+    send_report(
+        run,
+        logs or None,
+        day=day,
+        since=since,
+        until=until,
+        works=works,
+        columns=columns,
+        policy=policy,
+        separator=separator,
+        partial=partial,
+        evidence=evidence,
+        confirmations=confirmations,
+        window=window,
+        max_fee=max_fee,
+        deadline=deadline,
+        as_=form,
+        publish=publish,
+        uri=uri,
+        settle=settle,
     )
 
 
@@ -238,10 +186,10 @@ def ingest(
     the others kept.
     """
     from royalty import ingest as ingesting
-    from royalty.reports import store_of
+    from royalty.usages import store_of
 
     run.platform = platform
-    with _counting() as advance:
+    with counting() as advance:
         found = ingesting.ingest(
             store_of(run.royalty),
             logs,
@@ -262,42 +210,41 @@ def forget(
 
     Refused while a day of the month is open ([store] retain_days of royalty.toml closes days).
     """
-    from royalty import reports
-
     run.platform = platform
-    reports.forget(run.royalty, month)
+    run.royalty.usage.forget(month)
     run.emit({"forgotten": month}, f"the viewers of {month} are forgotten")
 
 
 @command(usage)
 def status(run: Run, platform: PLATFORM = None) -> None:
     """Show the journal beside what the ledger has; reads only. Exit 1 where they disagree."""
-    from royalty import reports
-
     run.platform = platform
-    found = reports.status(run.royalty)
+    found = run.royalty.usage.status()
     symbol = run.royalty.token.symbol
     run.emit(found.document(), lambda: _status_text(found, symbol), findings=not found.in_step)
 
 
 @command(usage)
 def adopt(
-    run: Run, batch: BATCH, platform: PLATFORM = None, confirmations: CONFIRMATIONS = None
+    run: Run,
+    batch: BATCH,
+    platform: PLATFORM = None,
+    confirmations: CONFIRMATIONS = None,
+    data: DATA = None,
 ) -> None:
     """Take a batch that another machine reported into this folder's account; sends nothing.
 
     What the journal had under its number, and later batches that have not landed, become void; the next
-    `usage report` counts their units again, less what the adopted batch has.
+    `usage report` counts their units again, less what the adopted batch has. What a tally is of only its
+    --data says; what does not lead to its root is refused.
     """
-    from royalty import reports
-
     run.platform = platform
-    made = reports.adopt(run.royalty, batch, confirmations=confirmations)
+    made = run.royalty.usage.adopt(batch, confirmations=confirmations, data=data)
     symbol = run.royalty.token.symbol
     run.emit(
         made.document(),
         lambda: (
-            f"{_batches_table([made.batch], symbol, False)}\n\nadopted; void for it: "
+            f"{batches_table([made.batch], symbol, False)}\n\nadopted; void for it: "
             + (", ".join(map(str, made.voided)) or "none")
             + "\nNext: royalty usage report"
         ),
@@ -336,7 +283,7 @@ def _check_text(found: Check, symbol: str) -> str:
     if found.held:
         held = sum(item.amount_nano for item in found.held)
         facts["  of it held"] = f"{format_nano(held)} {symbol}"
-    blocks = [pairs(facts), _works_table(found.counted, symbol), _held_text(found.held)]
+    blocks = [pairs(facts), _works_table(found.counted, symbol), held_text(found.held)]
     if found.over_excluded:
         blocks.append(
             f"{excluded:,} of {count.rows:,} rows excluded: more than --max-excluded allows"
@@ -374,68 +321,6 @@ def _works_table(items: Iterable[Item], symbol: str) -> str:
     head = ("work", "views", "downloads", "excerpt s", symbol, "")
     more = f"\n... and {counted(len(rows) - MAX_ROWS, 'work')} more" if len(rows) > MAX_ROWS else ""
     return table(head, shown, right=(1, 2, 3, 4)) + more
-
-
-def _held_text(items: Iterable[Item]) -> str:
-    works: dict[str, set[str]] = {}
-    for item in items:
-        works.setdefault(str(item.held), set()).add(str(item.work))
-    advice = {
-        "rival_catalogue": "another registrant registered the same file earlier in another catalogue;"
-        "\n  `royalty platform accept N --despite-rival` reports it all the same",
-        "dearer_than_accepted": "the price is above what was accepted;"
-        "\n  `royalty platform accept N` accepts today's prices",
-        "closed_day": "it came after its day was closed ([store] retain_days); it is kept, and not reported",
-    }
-    return "\n".join(
-        f"held, {counted(len(found), 'work')}: {reason}: {advice[reason]}"
-        for reason, found in sorted(works.items())
-    )
-
-
-def _report_text(made: Report, symbol: str) -> str:
-    from royalty.terms import units_of
-
-    already = sum(units_of(made.already).values())
-    blocks = [_batches_table(made.batches, symbol, made.dry_run)]
-    if made.dry_run:
-        blocks.append(
-            f"would send {counted(len(made.batches), 'batch', 'batches')} for {format_nano(made.amount_nano)} {symbol}"
-            f" and at most {made.gas:,} gas; nothing was sent"
-        )
-    elif not made.batches:
-        blocks[0] = "Nothing new to report."
-    if made.missing:
-        blocks.append(f"missing: {made.missing}")
-    if already:
-        were = "was" if already == 1 else "were"
-        blocks.append(f"{counted(already, 'unit')} {were} reported before")
-    blocks.append(_held_text(made.held))
-    if made.negative:
-        units = -sum(item.units for item in made.negative)
-        blocks.append(
-            f"{counted(units, 'unit')} reported that the log does not have now; what landed is"
-            " final (--json lists them)"
-        )
-    return "\n\n".join(block for block in blocks if block)
-
-
-def _batches_table(batches: Iterable[Sent], symbol: str, dry: bool) -> str:
-    from royalty.days import format_day
-
-    rows = [
-        (
-            one.batch,
-            format_day(one.day),
-            f"{one.works:,}",
-            f"{sum(one.units.values()):,}",
-            format_nano(one.amount_nano),
-            "" if dry or one.transaction is None else one.transaction[:18] + "…",
-        )
-        for one in batches
-    ]
-    head = ("batch", "day", "works", "units", symbol, "transaction")
-    return table(head, rows, right=(0, 2, 3, 4)) if rows else ""
 
 
 def _status_text(found: Status, symbol: str) -> str:
@@ -480,19 +365,3 @@ def _status_text(found: Status, symbol: str) -> str:
             "\ntaken back; `royalty usage report` says which before it sends anything."
         )
     return "\n\n".join(blocks)
-
-
-@contextmanager
-def _counting() -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that is told the bytes read and the bytes there are."""
-    with progress("reading logs", 100) as advance:
-        shown = 0
-
-        def tell(done: int, total: int) -> None:
-            nonlocal shown
-            percent = 100 * done // total if total else 100
-            if percent > shown:
-                advance(percent - shown)
-                shown = percent
-
-        yield tell

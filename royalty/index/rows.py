@@ -34,6 +34,8 @@ INTEGERS = frozenset(
         "share_ppm",
         "logged_units",
         "chain_units",
+        "leaves",
+        "settled_leaves",
     }
 )
 DAYS = frozenset({"day", "from_day", "until_day"})

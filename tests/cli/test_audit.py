@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from royalty.merkle import DayLine
+from royalty.usage import Kind, Tariff
 from tests.conftest import Anvil, Ran
+from tests.tallies import claims_of, post
 
 HOLDER = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
 Run = Callable[..., Ran]
@@ -33,6 +36,35 @@ def steal(anvil: Anvil, ledger: dict[str, Any], amount: int) -> None:
     anvil.request("eth_sendTransaction", call)
     while int(anvil.request("eth_blockNumber"), 16) == before:
         pass
+
+
+def test_unsettled_money_is_owed_and_listed_by_age(
+    run: Run, anvil: Anvil, session: Callable[..., Any], folder: Path
+) -> None:
+    snapshot = anvil.request("evm_snapshot")
+    (folder / "split.csv").write_text(f"holder,address,role,share\nAda,{HOLDER},director,100%\n")
+    tariff = ["--tariff", "view=0.003", "--tariff", "download=0", "--tariff", "excerpt=0"]
+    number = run("catalogue", "open", "--title", "F", "--split", "split.csv", *tariff)["catalogue"]
+    run("platform", "deposit", "3")
+    royalty = session()
+    line = DayLine(number, 1, royalty.today(), Kind.VIEW, 0, 5)
+    claims = claims_of([line], {(number, 1): Tariff(3_000_000, 0, 0)})
+    posted = post(royalty, claims, royalty.today())
+    anvil.mine_days(2)
+    told = run("audit", "solvency").document
+    assert (told["unsettled"], told["tallies"]) == ("0.015", 1)
+    assert told["surplus_nano"] == "0"
+    (waiting,) = told["unsettled_tallies"]
+    assert (waiting["batch"], waiting["age_days"], waiting["leaves"]) == (posted.batch, 2, 1)
+    assert (waiting["unsettled_nano"], waiting["unsettled"]) == ("15000000", "0.015")
+    shown = run("audit", "solvency", json=False).stdout
+    assert "unsettled in 1 tally" in shown
+    assert "2 days ago" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    posted.settle(royalty)
+    assert run("audit", "solvency").document["unsettled_tallies"] == []
+    assert "ago" not in run("audit", "solvency", json=False).stdout
+    anvil.request("evm_revert", snapshot)
 
 
 def test_a_ledger_that_holds_what_it_owes_is_solvent_until_it_does_not(

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from royalty.merkle import DayLine
+from royalty.usage import Kind, Tariff
 from tests.conftest import Anvil, Ran, clean_environment
+from tests.tallies import claims_of, post
 
 HOLDER = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
 Run = Callable[..., Ran]
@@ -138,3 +142,37 @@ def test_an_index_that_was_damaged_is_named(run: Run, folder: Path) -> None:
         path.write_bytes(b"damaged")
     told = run("history", "--kind", "amendment", exit=2)
     assert "delete the index folder" in told.stderr
+
+
+def test_tallies_are_shown_and_their_address_does_no_harm(
+    run: Run, session: Callable[..., Any]
+) -> None:
+    number = open_catalogue(run)
+    run("platform", "deposit", "1")
+    royalty = session()
+    line = DayLine(number, 1, royalty.today(), Kind.VIEW, 0, 5)
+    claims = claims_of([line], {(number, 1): Tariff(3_000_000, 500_000_000, 0)})
+    posted = post(royalty, claims, royalty.today(), uri="\x1b[2J\u202ehttps://x.example/\n=cmd|'a'")
+    told = run("history", "--kind", "tally")
+    (row,) = told["rows"]
+    assert (row["unsettled"], row["total"], row["settled"], row["void"]) == (
+        "0.015",
+        "0.015",
+        "0",
+        "0",
+    )
+    assert (row["batch"], row["leaves"], row["settled_leaves"]) == (posted.batch, 1, 0)
+    shown = run("history", "--csv", "a.csv", json=False).stdout
+    assert "Tallies: 1, 0.015 TUSD" in shown
+    assert "0 of 1" in shown
+    assert "https://x" in shown
+    for text in (told.stdout, shown, Path("a.csv").read_text()):
+        assert "\x1b" not in text and "\u202e" not in text
+    assert max(map(len, shown.splitlines())) <= 80
+    assert run("history", "--kind", "usage", "--catalogue", number)["rows"] == []
+    posted.settle(royalty)
+    (usage,) = run("history", "--kind", "usage", "--catalogue", number)["rows"]
+    assert (usage["batch"], usage["units"], usage["amount"]) == (posted.batch, 5, "0.015")
+    assert "1 of 1" in run("history", "--kind", "tally", json=False).stdout
+    told = run("history", "--kind", "tally", "--catalogue", number, exit=2)
+    assert "--catalogue does not apply to --kind tally" in told.stderr

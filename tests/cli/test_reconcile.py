@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from royalty.merkle import Claim, DayLine, leaves_of
+from royalty.tallydata import data_bytes, file_name, rows_of, write_data
+from royalty.usage import Kind
 from tests.conftest import Anvil, Ran, clean_environment, run_royalty
+from tests.tallies import post
 
 FIELDS = ["usage_id", "work", "kind", "started_at", "watched_seconds", "viewer"]
 DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
@@ -346,3 +351,53 @@ def test_a_log_that_was_reported_again_is_found_as_reported_twice(
     assert told["shortfall_percent"].startswith("-")
     alone = audit(story.log, exit=1)
     assert {row["reason"] for row in alone["findings"]} == {"over_reported"}
+
+
+def test_an_unsettled_tally_is_told_by_cell_with_its_data_and_as_a_whole_without(
+    story: Story, tmp_path: Path, anvil: Anvil, ledger: dict[str, Any]
+) -> None:
+    """A platform of its own posts three views of a day of its own."""
+    from royalty import Royalty
+
+    snapshot = anvil.request("evm_snapshot")
+    folder = tmp_path / "other"
+    folder.mkdir()
+    royalty = Royalty.connect(
+        account="dev7", rpc=anvil.rpc, contract=ledger["royalty"], folder=folder
+    )
+    me = royalty.account.address
+    royalty.send_all([royalty.ledger.approve(10**6), royalty.ledger.deposit(me, 10**6)])
+    deal = royalty.ledger.deal(1, 1)
+    leaves = list(leaves_of([DayLine(1, 1, deal.from_day + 1, Kind.VIEW, 0, 3)]))
+    content = data_bytes(rows_of(leaves, {(1, 1): deal.tariff}))
+    digest = hashlib.sha256(content).digest()
+    claims = [Claim(leaf.pack(), leaf.cost(deal.tariff)) for leaf in leaves]
+    posted = post(royalty, claims, deal.from_day + 1, digest=digest)
+    log = write_log(
+        folder / "log.csv",
+        [[f"x{at}", "1/0", "view", f"{DAYS[1]}T10:00:00Z", 45, f"v{at}"] for at in range(3)],
+    )
+    words = ["reconcile", log, "--since", DAYS[1], "--until", DAYS[1], "--platform", me]
+    told = story.run(*words, cwd=folder, exit=1)
+    assert [row["reason"] for row in told["findings"]] == ["missing_on_chain", "unsettled"]
+    assert (told["findings"][1]["batch"], told["findings"][1]["difference_nano"]) == (
+        posted.batch,
+        None,
+    )
+    assert "0.009 tokens in 1 leaf are unsettled" in told.stderr
+    write_data(royalty.platform_dir(me) / "tallies" / file_name(posted.batch, digest), content)
+    told = story.run(*words, cwd=folder, exit=1)
+    (row,) = told["findings"]
+    assert (row["reason"], row["work"], row["logged_units"], row["chain_units"]) == (
+        "unsettled",
+        "1/0",
+        3,
+        0,
+    )
+    assert (row["difference"], told["difference"]) == ("0.009", "0.009")
+    shown = story.run(*words, cwd=folder, exit=1, json=False).stdout
+    assert "in a tally's leaf that nobody has settled" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    posted.settle(royalty)
+    assert story.run(*words, cwd=folder)["findings"] == []
+    anvil.request("evm_revert", snapshot)

@@ -16,19 +16,21 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from royalty.days import parse_day
+from royalty.journal import TALLY_POINTS
 from tests.conftest import Anvil
-from tests.usage_world import HEADER
+from tests.usage_world import HEADER, PRICES, leaf_units
 
 DAYS = ("2024-05-10", "2024-05-11", "2024-05-12")
 RATES = (0.0, 0.1, 0.25)
 PLATFORM = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 STRANGER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+DEPOSITED_NANO = 100 * 10**9
 KILLED = -signal.SIGKILL
 RUN_SECONDS = 40.0
 ROOM = 8
@@ -72,6 +74,8 @@ class Cycle:
         self.rate = self.random.choice(RATES)
         self.window = self.random.choice((1, 1, 2, 4))
         self.depth = self.random.choice((0, 0, 1, 2, 3))
+        self.form = "tally" if point in TALLY_POINTS else self.random.choice(("direct", "tally"))
+        self.publish = point == "after-publish" or self.random.random() < 0.3
         self.mines = True
         self.foreign = False
         self.works = 3
@@ -141,6 +145,9 @@ class Cycle:
         numbers, found = on_chain(self.stage)
         if found != expected:
             raise Wrong(f"on chain {sorted(found.items())}, in the log {sorted(expected.items())}")
+        spent, due = DEPOSITED_NANO - funds(self.stage), sum(found.values()) * PRICES["view"]
+        if spent != due:
+            raise Wrong(f"the platform paid {spent} nano-tokens for usage of {due}")
         if numbers != list(range(1, len(numbers) + 1)):
             raise Wrong(f"batches on chain: {numbers}")
 
@@ -156,15 +163,18 @@ class Cycle:
             "confirmations": self.depth,
             "window": self.window,
             "deadline": 8.0,
+            "as_": self.form,
+            "publish": self.folder / "www" if self.publish else None,
         }
         return self._child(
             crash, folder, lambda session: session.usage.report(self.folder / log, **options)
         )
 
     def adopt(self, number: int, crash: str) -> tuple[int, str]:
-        """Adopt a batch in a child of its own."""
+        """Adopt a batch in a child of its own, a tally by the data that the other machine has."""
+        data = next((self.folder / "copy").rglob("tallies"), None)
         return self._child(
-            crash, None, lambda session: session.usage.adopt(number, confirmations=0)
+            crash, None, lambda session: session.usage.adopt(number, confirmations=0, data=data)
         )
 
     def reorg(self, depth: int | None = None) -> None:
@@ -421,26 +431,52 @@ def write_log(path: Path, rows: list[list[Any]]) -> None:
 
 
 def on_chain(stage: Stage) -> tuple[list[int], Units]:
-    """The numbers of the platform's batches on chain, and their units by (day, work), from raw logs."""
-    from eth_abi import decode
-    from eth_utils.crypto import keccak
-
-    signature = "UsageReported(address,uint32,uint16,address,bytes32,uint96,bytes)"
-    platform = "0x" + PLATFORM[2:].lower().zfill(64)
-    topic = "0x" + keccak(text=signature).hex()
-    query = {"address": stage.contract, "fromBlock": "0x0", "toBlock": "latest"}
-    logs = stage.anvil.request("eth_getLogs", query | {"topics": [topic, platform]})
+    """The numbers of the platform's batches on chain, and the units paid by (day, work), from raw logs."""
     numbers, units = [], Units()
-    for log in logs:
-        numbers.append(int(log["topics"][2], 16))
-        day, *_, usage = decode(EVENT_DATA, bytes.fromhex(log["data"][2:]))
+    for number, (day, *_, usage) in _logs(stage, REPORTED):
+        numbers.append(number)
         for catalogue, index, count in views_in(usage):
             key = (day, f"{catalogue}/{index}")
             units[key] = units.get(key, 0) + count
-    return numbers, units
+    numbers += [number for number, _ in _logs(stage, POSTED)]
+    for _, (_, leaf, _) in _logs(stage, SETTLED):
+        for (day, work, kind), count in leaf_units(leaf).items():
+            assert kind == "view"
+            units[day, work] = units.get((day, work), 0) + count
+    return sorted(numbers), units
 
 
-EVENT_DATA = ("uint16", "address", "bytes32", "uint96", "bytes")
+REPORTED = "UsageReported", ("uint16", "address", "bytes32", "uint96", "bytes")
+POSTED = (
+    "TallyPosted",
+    ("address", "bytes32", "uint24", "uint96", "uint16", "bytes32", "bytes32", "string"),
+)
+SETTLED = "LeafSettled", ("uint24", "bytes", "uint96")
+
+
+def _logs(
+    stage: Stage, event: tuple[str, tuple[str, ...]]
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """The batch and the data of each of the platform's events of a name."""
+    from eth_abi import decode
+    from eth_utils.crypto import keccak
+
+    name, fields = event
+    topic = keccak(text=f"{name}({','.join(('address', 'uint32', *fields))})")
+    platform = "0x" + PLATFORM[2:].lower().zfill(64)
+    query = {"address": stage.contract, "fromBlock": "0x0", "toBlock": "latest"}
+    topics = {"topics": ["0x" + topic.hex(), platform]}
+    for log in stage.anvil.request("eth_getLogs", query | topics):
+        yield int(log["topics"][2], 16), decode(fields, bytes.fromhex(log["data"][2:]))
+
+
+def funds(stage: Stage) -> int:
+    """The platform's funds in nano-tokens, as the ledger has them: its first word."""
+    from eth_utils.crypto import keccak
+
+    data = "0x" + keccak(text="platformOf(address)")[:4].hex() + PLATFORM[2:].lower().zfill(64)
+    answer = stage.anvil.request("eth_call", {"to": stage.contract, "data": data}, "latest")
+    return int(answer[2:66], 16)
 
 
 def views_in(usage: bytes) -> list[tuple[int, int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from fractions import Fraction
 
 import pytest
@@ -114,6 +114,49 @@ def test_each_cell_that_differs_has_exactly_one_row_and_no_other_has_any(
     assert len(seen) == len(set(seen))
     assert {(str(c.work), c.day, c.kind) for c in must} <= set(seen)
     assert set(seen) <= {(str(c.work), c.day, c.kind) for c in may}
+
+
+@given(log=logs, lines=chains(), data=st.data())
+def test_what_waits_in_open_leaves_changes_no_sum_and_explains_no_unit_twice(
+    log: dict[Cell, int], lines: list[ChainLine], data: st.DataObject
+) -> None:
+    some = st.sampled_from(
+        sorted({*log, *(one.cell for one in lines)}) or [Cell(WorkRef(1, 0), FIRST, Kind.VIEW)]
+    )
+    pending = [
+        line(cell, data.draw(units), batch)
+        for cell in data.draw(st.lists(some, max_size=6))
+        if cell.work.index < WORKS[cell.work.catalogue]
+        for batch in data.draw(st.lists(st.integers(5, 7), max_size=3))
+    ]
+    rows = compare(PLATFORM, log, lines, CONTEXT, pending)
+    waiting = [row for row in rows if row.reason == Reason.UNSETTLED]
+    total = sum(expected_nano(cell, count, DEALS) for cell, count in log.items())
+    total -= sum(credited_nano(one, DEALS) for one in lines)
+    assert sum(row.difference_nano or 0 for row in rows) == total
+    reported = Counter[Cell]()
+    for one in lines:
+        reported[one.cell] += one.units
+    for cell in {one.cell for one in pending}:
+        mine = [
+            row for row in waiting if (row.work, row.day, row.kind) == (str(cell.work), *cell[1:])
+        ]
+        held = sum(one.units for one in pending if one.cell == cell)
+        missing = max(0, log.get(cell, 0) - reported[cell])
+        assert sum(row.logged_units or 0 for row in mine) == min(held, missing)
+        assert {row.batch for row in mine} == {one.batch for one in pending if one.cell == cell}
+        assert {(row.chain_units, row.credited_nano) for row in mine} == {(0, 0)}
+
+
+@given(log=logs, batch=st.integers(1, 4))
+def test_a_log_that_waits_in_open_leaves_is_unsettled_and_nothing_else(
+    log: dict[Cell, int], batch: int
+) -> None:
+    rows = compare(PLATFORM, log, [], CONTEXT, lines_of(log, batch))
+    assert {row.reason for row in rows} <= {Reason.UNSETTLED}
+    assert [(row.logged_units, row.batch) for row in rows] == [
+        (log[cell], batch) for cell in sorted(log)
+    ]
 
 
 @given(log=logs.filter(bool), data=st.data())

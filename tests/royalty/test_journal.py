@@ -25,12 +25,14 @@ from royalty.journal import (
     Attempt,
     AttemptState,
     Batch,
+    DayUsage,
     Event,
     Foreign,
     Journal,
     Owner,
     Plan,
     State,
+    Tally,
 )
 from royalty.usage import Kind, Line, group_lines, pack_usage
 
@@ -205,8 +207,44 @@ def test_a_journal_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
             (batch,) = journal.pending()
             assert (batch.number, batch.state, batch.usage) == (1, State.SIGNED, b"usage")
             assert [one.raw for one in journal.attempts(batch)] == [b"raw"]
-            assert journal._db.execute("PRAGMA user_version").fetchone() == (2,)
+            assert journal._db.execute("PRAGMA user_version").fetchone() == (3,)
             assert journal._db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_a_journal_of_the_second_version_is_taken_over(tmp_path: Path) -> None:
+    old = Path(__file__).with_name("journal-2.sql").read_text()
+    with sqlite3.connect(tmp_path / journals.FILE) as connection:
+        connection.executescript(old)
+    connection.close()
+    for _ in range(2):
+        with journals.opened(tmp_path, OWNER) as journal:
+            assert [one.state for one in journal.batches()] == [State.SETTLED, State.ADOPTED]
+            for day in (DAY, DAY + 1):
+                assert journal.reported(day) == {(1, 1, Kind.VIEW, 5): 3}
+            assert journal.rules(DAY) == ("0xp", "first")
+            assert (journal.rules(DAY + 1), journal.tallies()) == (None, [])
+            assert len(journal.manifests(DAY)) == 1
+            assert journal._db.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+def test_a_tally_is_in_the_account_of_each_of_its_days(tmp_path: Path) -> None:
+    usage = pack_usage(group_lines([Line(1, 1, Kind.VIEW, 5, 3)]))
+    days = tuple(DayUsage(day, usage, "last") for day in (DAY, DAY + 2))
+    tally = Tally(DAY, b"r" * 32, 1, b"d" * 32, "https://x", "out", True, 1, {"view": 6})
+    planned = Plan(1, DAY + 2, b"", 7, b"e" * 32, b"{}", "0xp", "", tally, days)
+    with journals.opened(tmp_path, OWNER) as journal:
+        journal.plan([planned, plan(2)], [])
+    with journals.opened(tmp_path, OWNER) as journal:
+        first, second = journal.pending()
+        assert (first.tally, second.tally) == (tally, None)
+        assert (first.since, first.works, first.units) == (DAY, 1, {"view": 6})
+        assert [journal.days(one) for one in (first, second)] == [[DAY, DAY + 2], [DAY]]
+        assert [len(journal.manifests(DAY + more)) for more in range(3)] == [2, 0, 1]
+        assert journal.reported(DAY + 2) == {(1, 1, Kind.VIEW, 5): 3}
+        assert journal.reported(DAY + 2, without=[1]) == {}
+        assert journal.rules(DAY + 2) == ("0xp", "last")
+        journal.void([first], "gone")
+        assert (journal.reported(DAY + 2), journal.tallies()) == ({}, [])
 
 
 def test_another_platforms_journal_is_refused(tmp_path: Path) -> None:

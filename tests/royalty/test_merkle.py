@@ -252,7 +252,7 @@ def test_any_bytes_have_a_fault_or_none(packed: bytes, amount: int) -> None:
 
 
 def test_the_vector_of_the_document_is_true() -> None:
-    text = (VECTORS.parents[1] / "docs" / "protocol-tally.md").read_text()
+    text = (VECTORS.parents[1] / "docs" / "protocol.md").read_text()
     leaves = [plain.pack_leaf(number, 1, [(20_726, 0, [(0, number)])]) for number in (1, 2, 3)]
     claims = [Claim(leaf, number * 10**7) for number, leaf in enumerate(leaves, 1)]
     tree = make_tree(claim.node for claim in claims)

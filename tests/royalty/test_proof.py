@@ -13,7 +13,9 @@ import pytest
 from royalty.errors import InputError
 from royalty.evidence import Counts, Manifest, Source
 from royalty.findings import Cell, ChainLine
+from royalty.index.tables import ChainEvent
 from royalty.proof import Batch, Known, check, read_manifests
+from royalty.tallybook import Tally
 from royalty.usage import Group, Kind, WorkRef, pack_usage
 
 CONTRACT = "0x" + "1A" * 20
@@ -193,6 +195,67 @@ def test_counts_of_other_logs_or_days_are_not_compared() -> None:
 )
 def test_whatever_was_committed_to_that_is_no_manifest_is_a_mismatch(content: bytes) -> None:
     assert len(complaints(content)) == 1
+
+
+ROOT, DATA = b"\x99" * 32, b"\xaa" * 32
+
+
+def tally_manifest(**changes: Any) -> bytes:
+    """What a platform commits to for a tally of two days, up to 1970-01-12."""
+    made = manifest(day="1970-01-12").as_json()
+    del made["groups"]
+    counts = made["recount"]
+    made |= {"as": "tally", "root": "0x" + ROOT.hex(), "leaves": 3, "data": "0x" + DATA.hex()}
+    made |= {"recount": {"1970-01-11": counts, "1970-01-12": counts}}
+    return json.dumps(made | changes).encode()
+
+
+def tally_complaints(content: bytes, *days: int) -> list[str]:
+    """What is wrong with a tally's manifest, of which leaves of some days were settled."""
+    args = {"platform": PLATFORM, "batch": 1, "day": 11, "root": ROOT, "leaves": 3}
+    posted = ChainEvent("TallyPosted", args | {"dataDigest": DATA}, "", 0, "", "", 0, 0)
+    lines = tuple(ChainLine(1, day, WORK, 1, Kind.VIEW, 10) for day in days)
+    batch = Batch(PLATFORM, 1, 11, hashlib.sha256(content).digest(), b"", lines, Tally(posted))
+    return [why for _, why in check([batch], {1: content}, KNOWN).wrong]
+
+
+def test_honest_evidence_of_a_tally_is_believed() -> None:
+    assert tally_complaints(tally_manifest(), 10, 11) == []
+    assert tally_complaints(tally_manifest()) == [], "nothing of it is settled yet"
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("as", "direct"),
+        ("as", None),
+        ("root", "0x" + "98" * 32),
+        ("leaves", 4),
+        ("leaves", "3"),
+        ("data", "0x" + "ab" * 32),
+        ("day", "1970-01-11"),
+        ("batch", 2),
+        ("platform", CONTRACT),
+        ("policy", "0x" + "34" * 32),
+    ],
+)
+def test_evidence_of_another_tally_is_a_mismatch_that_names_the_word(word: str, value: Any) -> None:
+    assert tally_complaints(tally_manifest(**{word: value})) == [
+        f"manifest-1.json names another {word}"
+    ]
+
+
+def test_a_manifest_of_a_direct_batch_is_none_of_a_tally_and_the_other_way_round() -> None:
+    assert tally_complaints(manifest(day="1970-01-12").to_bytes()) == [
+        "manifest-1.json names another as"
+    ]
+    assert complaints(tally_manifest(day="1970-01-11")) == ["manifest-1.json names another groups"]
+
+
+@pytest.mark.parametrize("recount", [{"1970-01-11": {}}, {}, None, [], "1970-01-12", 5])
+def test_a_day_that_was_settled_but_not_counted_is_a_mismatch(recount: Any) -> None:
+    (why,) = tally_complaints(tally_manifest(recount=recount), 11)
+    assert why == "manifest-1.json does not count 1970-01-12, which was settled"
 
 
 def test_rows_of_one_log_in_two_batches_are_named() -> None:

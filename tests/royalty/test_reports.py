@@ -27,7 +27,8 @@ from royalty.errors import (
     Reverted,
 )
 from royalty.journal import State
-from royalty.reports import Report, report, status
+from royalty.reports import Report, report
+from royalty.standing import status
 from royalty.usage import Kind, Line, Tariff, group_lines, pack_usage
 from tests.conftest import Anvil, start_anvil
 from tests.usage_world import DAY, NEXT, PRICES, World, make_world, open_catalogue, world
@@ -402,9 +403,9 @@ def test_a_dry_run_says_what_is_missing(here: World) -> None:
 def test_usage_too_large_for_a_transaction_is_divided(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from royalty import batches, reports
+    from royalty import batches, division
 
-    monkeypatch.setattr(reports, "MAX_TRANSACTION_GAS", 130_000)
+    monkeypatch.setattr(division, "MAX_TRANSACTION_GAS", 130_000)
     monkeypatch.setattr(batches, "PAIR_GAS", 20_000)
     made = here.as_platform().usage.report(here.views("views.csv", 3, 2, 4), day=DAY)
     assert [batch.batch for batch in made.batches] == [1, 2, 3]
@@ -416,14 +417,14 @@ def test_usage_too_large_for_a_transaction_is_divided(
 def test_what_the_node_finds_too_dear_is_halved(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from royalty import reports
+    from royalty import division
 
-    real = reports._gas
+    real = division._gas
 
     def dear(link: Any, draft: Any, limit: int) -> int | None:
         return None if len(draft.lines) > 1 else real(link, draft, limit)
 
-    monkeypatch.setattr(reports, "_gas", dear)
+    monkeypatch.setattr(division, "_gas", dear)
     here.as_platform().usage.report(here.views("views.csv", 3, 2, 4), day=DAY)
     assert len(here.reported()) == 3
     assert here.views_on_chain() == [3, 2, 4]

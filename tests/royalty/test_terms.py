@@ -15,9 +15,8 @@ from royalty.terms import (
     amount_nano,
     difference,
     held_rows,
-    units_of,
 )
-from royalty.usage import Kind, Tariff, WorkRef
+from royalty.usage import Kind, Tariff, WorkRef, units_of
 
 DAY = 20_000
 WORK = WorkRef(1, 0)

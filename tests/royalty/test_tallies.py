@@ -207,7 +207,7 @@ def test_a_leaf_that_is_not_worth_a_transaction_alone_is_worth_its_part_of_one(
     from royalty.settlement import gas_nano
     from tests.tally_world import day
 
-    lines = [DayLine(world.catalogue, 1, day(at), Kind.VIEW, 0, 100) for at in range(40)]
+    lines = [DayLine(world.catalogue, 1, day(at), Kind.VIEW, 0, 100) for at in range(30)]
     alone, many = post(world, lines[:1]), post(world, lines, leaf_bytes=20)
     session = world.session("dev3")
     tip = int(session.node.request("eth_maxPriorityFeePerGas"), 16)
@@ -220,7 +220,7 @@ def test_a_leaf_that_is_not_worth_a_transaction_alone_is_worth_its_part_of_one(
         ).chosen
         for made in (alone, many)
     ]
-    assert chosen == [(), tuple(range(40))]
+    assert chosen == [(), tuple(range(30))]
 
 
 def test_a_coins_price_comes_from_the_environment_or_the_settings(world: World) -> None:
@@ -309,24 +309,44 @@ def test_many_leaves_go_in_transactions_that_fit_the_chains_limit(
     assert settled(world, made.batch).unsettled_nano == 0
 
 
-def test_what_the_node_finds_too_dear_is_halved_and_what_fits_nothing_is_named(
+def test_a_run_that_turns_out_too_dear_is_halved_and_what_fits_nothing_is_named(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = catalogues(world, 8)
+    from royalty.settlement import carry_out
+
+    numbers = catalogues(world, 7)
     made = post(world, [line for n in numbers for line in lines_of(n, 1)])
     session = world.session("dev3")
     planned = session.tallies.plan(made.batch, all=True, data=made.path)
-    assert len(planned.spans) == 1
-    small_transactions(monkeypatch, 100_000)
-    done = session.tallies.settle(made.batch, leaves=[0, 1, 2, 3], data=made.path)
-    assert sorted(done.paid) == [0, 1, 2, 3]
-    from royalty.settlement import carry_out
-
-    assert sorted(carry_out(session, planned).paid) == [4, 5, 6, 7]
+    assert [span.count for span in planned.spans] == [7]
+    small_transactions(monkeypatch, 110_000)
+    done = carry_out(session, planned)
+    assert (done.paid, done.meanwhile) == (list(range(7)), [])
+    assert len(done.transactions) > 1
     more = post(world, lines_of(world.catalogue, 1))
     small_transactions(monkeypatch, 50_000)
     stuck = session.tallies.settle(more.batch, all=True, data=more.path)
     assert (stuck.too_large, stuck.transactions, stuck.findings) == ([0], [], True)
+
+
+def test_a_run_for_which_the_node_has_too_little_gas_is_halved(
+    world: World, anvil: Anvil, ledger: dict[str, Any]
+) -> None:
+    from royalty import Royalty
+
+    numbers = catalogues(world, 4)
+    made = post(world, [line for n in numbers for line in lines_of(n, 1)])
+    with faulty_node(anvil.rpc) as node:
+        session = Royalty.connect(
+            account="dev3", rpc=node.rpc, contract=ledger["royalty"], folder=world.folder
+        )
+        node.fault = lambda method: (
+            "too much gas"
+            if method == "eth_estimateGas" and node.asked.count("eth_estimateGas") == 1
+            else None
+        )
+        done = session.tallies.settle(made.batch, all=True, data=made.path)
+    assert (done.paid, len(done.transactions)) == ([0, 1, 2, 3], 2)
 
 
 def test_leaves_that_somebody_else_settles_meanwhile_are_shown_and_paid_once(

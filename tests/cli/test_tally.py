@@ -445,6 +445,16 @@ def test_a_proof_that_is_printed_is_the_file(world: World, quick: Run, folder: P
     assert quick(*words).stdout.encode() == (folder / "proof.json").read_bytes()
 
 
+def test_a_proof_of_another_ledger_than_the_one_that_was_named_is_a_finding(
+    world: World, proven: tuple[Any, Path], quick: Run
+) -> None:
+    """Anybody can deploy a contract that says what a proof file needs."""
+    _, path = proven
+    other = world.session("dev3").token.address
+    found = quick("tally", "verify", path, "--contract", other, exit=1)
+    assert [one["what"] for one in found["findings"]] == ["ledger"]
+
+
 def test_a_work_without_usage_has_no_proof(world: World, quick: Run) -> None:
     _, made = many(world, 2)
     words = ("tally", "prove", f"{world.catalogue}/2", "--batch", made.batch, "--data", made.path)

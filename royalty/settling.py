@@ -25,10 +25,11 @@ HEAD_BYTES, HEAD_ZEROS = 48, 242
 NEW_BITS_GAS, OLD_BITS_GAS = 22_200, 5_100
 DEAL_GAS, SAME_DEAL_GAS = 5_000, 200
 EVENT_GAS, EVENT_BYTE_GAS, EVENT_WORDS = 1_500, 8, 5
-# What its code takes, measured: the call with its tally, a leaf, a group, five pairs, a node that is hashed.
+# What its code takes, measured: the call with its tally, a leaf, a group of one pair or of more, five pairs, a
+# node that is hashed.
 CALL_GAS = 15_500
 LEAF_GAS, SKIPPED_GAS = 1_050, 450
-GROUP_GAS, STRIDE_GAS = 550, 100
+SINGLE_GAS, GROUP_GAS, STRIDE_GAS = 520, 740, 100
 NODE_GAS = 300
 WORD_GAS = 12
 
@@ -108,13 +109,13 @@ def _neighbourhood(index: int) -> range:
 
 def _reading(leaf: bytes) -> int:
     """Return what reading the groups of a leaf takes at most; one of a single pair is seen at a glance."""
-    groups = strides = 0
-    at = _DEAL_BYTES
+    gas, at = 0, _DEAL_BYTES
     while at < len(leaf):
         pairs = int.from_bytes(leaf[at + 3 : at + _HEADER_BYTES], "big")
-        groups, strides = groups + 1, strides + 1 + min(pairs, len(leaf) // PAIR_BYTES) // 5
+        held = min(pairs, len(leaf) // PAIR_BYTES)
+        gas += SINGLE_GAS if pairs == 1 else GROUP_GAS + held // 5 * STRIDE_GAS
         at += _HEADER_BYTES + pairs * PAIR_BYTES
-    return groups * GROUP_GAS + strides * STRIDE_GAS
+    return gas
 
 
 def run_gas(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from royalty.settling import MAX_SETTLE_BYTES, joined, run_gas, settle_gas, span
 from royalty.usage import Kind, Tariff
 from tests.conftest import Anvil
 
-TARIFF = Tariff(3_000_000, 500_000_000, 100_000)
+TARIFF = Tariff(3_000_000, 5_000_000, 100_000)
 FROM = 19_723  # 2024-01-01
 DEALS = 128
 WITHIN_PERCENT = 25
@@ -198,6 +199,42 @@ def test_the_bound_of_settling_is_no_less_than_the_receipt_and_at_most_a_quarter
     assert settled == count
     assert used <= bound, f"{case}: {bound:,} is below the receipt's {used:,}"
     assert 100 * bound <= (100 + WITHIN_PERCENT) * used, f"{case}: {bound:,} for {used:,}"
+
+
+def shaped(catalogue: int, groups: int, pairs: int) -> Claim:
+    """A leaf of so many groups of so many pairs each."""
+    held = tuple((65_000 + index, 17 + index) for index in range(pairs))
+    days = [(FROM + day, kind) for day in range(groups // 3 + 1) for kind in Kind][:groups]
+    return claim(Leaf(catalogue, 1, tuple(DayGroup(*one, held) for one in days)))
+
+
+@pytest.mark.chain
+@pytest.mark.parametrize("pairs", [1, 2, 3, 4, 5, 6, 9, 14, 15, 31])
+@pytest.mark.parametrize("groups", [2, 60, 250])
+def test_the_bound_holds_for_groups_of_every_shape(
+    settler: Settler, groups: int, pairs: int
+) -> None:
+    settler.post([shaped(1, groups, pairs)])
+    used, _ = settler.settle(0, 1)
+    bound = settler.bound(0, 1)
+    assert used <= bound <= used * (100 + WITHIN_PERCENT) // 100, (used, bound)
+
+
+@pytest.mark.chain
+@pytest.mark.parametrize("seed", range(8))
+def test_the_bound_holds_for_runs_of_leaves_of_all_shapes(settler: Settler, seed: int) -> None:
+    rng = Random(seed)
+    settler.post(
+        [
+            shaped(rng.randint(1, DEALS), rng.randint(1, 30), rng.randint(1, 12))
+            for _ in range(rng.randint(2, 300))
+        ]
+    )
+    first = rng.randrange(len(settler.claims))
+    count = min(rng.randint(1, 40), len(settler.claims) - first)
+    used, _ = settler.settle(first, count)
+    bound = settler.bound(first, count)
+    assert used <= bound <= used * (100 + WITHIN_PERCENT) // 100, (used, bound)
 
 
 @pytest.mark.chain

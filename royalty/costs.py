@@ -17,8 +17,8 @@ from royalty.merkle import Claim
 from royalty.settling import settle_gas
 from royalty.usage import MAX_UNITS, Line
 
-REPORT_GAS, GROUP_GAS, PAIR_GAS = 34_900, 5_920, 158
-"""A report, each group of it, each pair: what receipts show (bench/gas.json)."""
+REPORT_GAS, DEAL_GAS, KIND_GAS, PAIR_GAS = 34_900, 5_920, 1_220, 158
+"""A report, each deal of it, each further kind of a deal, each pair: what receipts show."""
 REPORTER_GAS = 2_700
 POST_GAS = 83_300
 """Posting a tally, whatever is in it, with a URI of up to 96 bytes."""
@@ -91,6 +91,10 @@ def likely_gas(lines: Iterable[Line]) -> int:
     gas, last = REPORT_GAS, None
     for line in lines:
         group = line.catalogue, line.version, line.kind
-        gas += PAIR_GAS * -(-line.units // MAX_UNITS) + (GROUP_GAS if group != last else 0)
+        gas += PAIR_GAS * -(-line.units // MAX_UNITS)
+        if last is None or group[:2] != last[:2]:
+            gas += DEAL_GAS
+        elif group != last:
+            gas += KIND_GAS
         last = group
     return gas

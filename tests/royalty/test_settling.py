@@ -116,6 +116,26 @@ CASES: dict[str, tuple[Callable[[], list[Claim]], int, int]] = {
     "10 of 10 leaves": (lambda: [one(1 + place) for place in range(10)], 0, 10),
     "128 of 128 leaves": (lambda: [one(1 + place) for place in range(DEALS)], 0, DEALS),
     "30 days of 20 works": (lambda: [month()], 0, 1),
+    **{
+        f"20 days of {works} works of each kind": (
+            lambda works=works: [
+                claim(
+                    Leaf(
+                        1,
+                        1,
+                        tuple(
+                            DayGroup(FROM + day, kind, tuple((w, 77 + w) for w in range(works)))
+                            for day in range(20)
+                            for kind in Kind
+                        ),
+                    )
+                )
+            ],
+            0,
+            1,
+        )
+        for works in range(1, 12)
+    },
     "30 days of 20 works among others": (lambda: [one(1), month(), one(2), one(3)], 1, 1),
     "1 leaf of 1,500": (wide, 999, 1),
     "10 leaves of 1,500": (wide, 251, 10),

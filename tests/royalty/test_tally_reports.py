@@ -51,7 +51,7 @@ def month(made: World, name: str = "month.csv", days: int = 20, first: int = 0) 
                 kind,
                 format_day(FIRST + day),
                 40,
-                f"ann {index}",
+                f"{name} {index}",
             )
             for day in range(first, days)
             for index in range(3)

@@ -61,6 +61,7 @@ class Result:
     reorgs: list[int] = field(default_factory=list)
     spikes: int = 0
     wrong: str = ""
+    broken: str = ""
     seconds: float = 0.0
 
 

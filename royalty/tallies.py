@@ -27,6 +27,8 @@ from royalty.posted import (
     load,
     reason_word,
 )
+from royalty.questions import Asked, Logs
+from royalty.rebuilding import Rebuilt, rebuild
 from royalty.settlement import Choice, Settled, SettlePlan, plan, settle
 from royalty.tallyproof import Fault, Proof, ProofLeaf, faults, read_proof, rows_of
 from royalty.usage import Kind, WorkRef
@@ -358,6 +360,21 @@ class Tallies:
         >>> royalty.tallies.show(3).tally.unsettled_nano  # doctest: +SKIP
         """
         return show(self._session, batch, platform=platform, data=data, fetch=fetch)
+
+    def rebuild(
+        self,
+        batch: int,
+        logs: Logs,
+        *,
+        platform: str | None = None,
+        out: str | Path | None = None,
+        **asked: Unpack[Asked],
+    ) -> Rebuilt:
+        """Return a tally beside the tree that its log leads to; see `royalty.rebuilding.rebuild`.
+
+        >>> royalty.tallies.rebuild(3, "views/*.parquet", since="2026-11-01", until="2026-11-30").ok  # doctest: +SKIP
+        """
+        return rebuild(self._session, batch, logs, platform=platform, out=out, **asked)
 
     def plan(self, batch: int, **choice: Unpack[Choice]) -> SettlePlan:
         """Return what settling would do; takes what `settle` takes."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import COLUMNS, POLICY, SEPARATOR, WORKS, Run, command, cost_text
+from royalty.cli.options import COLUMNS, LOGS, POLICY, SEPARATOR, WORKS, Run, command, cost_text
 from royalty.cli.output import clean, pairs, progress, table
 from royalty.cli.reporting import (
     CONFIRMATIONS,
@@ -25,6 +25,7 @@ from royalty.cli.reporting import (
     SOME_LOGS,
     UNTIL,
     URI,
+    counting,
     send_report,
 )
 from royalty.client import DryRun
@@ -34,6 +35,7 @@ from royalty.money import counted, format_nano, format_wei
 if TYPE_CHECKING:
     from royalty.chain.sender import Plan
     from royalty.posted import Tally
+    from royalty.rebuilding import Rebuilt
     from royalty.settlement import Settled, SettlePlan
     from royalty.tallies import LeafLine, Shown, Verified
     from royalty.tallyproof import Proof
@@ -82,6 +84,9 @@ OF_BATCH = Annotated[
 ]
 OUT = Annotated[
     str | None, typer.Option("--out", metavar="FILE", help="Write the proof there, not to stdout.")
+]
+OUT_DATA = Annotated[
+    str | None, typer.Option("--out", metavar="FILE", help="Write the tally's data there.")
 ]
 PROOF = Annotated[str, typer.Argument(metavar="PROOF", help="The proof's file.")]
 ROOT = Annotated[
@@ -289,7 +294,67 @@ def verify(run: Run, proof: PROOF, root: ROOT = None, total: TOTAL = None) -> No
     run.emit(found.document(), lambda: "\n".join(_verify_text(found)), findings=not found.ok)
 
 
+@command(tally)
+def rebuild(
+    run: Run,
+    batch: BATCH,
+    logs: LOGS,
+    since: SINCE = None,
+    until: UNTIL = None,
+    day: DAY = None,
+    works: WORKS = None,
+    columns: COLUMNS = None,
+    policy: POLICY = None,
+    separator: SEPARATOR = None,
+    platform: PLATFORM = None,
+    out: OUT_DATA = None,
+) -> None:
+    """Rebuild a tally's tree from the log, and compare it with the root on chain; nobody's copy is needed.
+
+    Over the days that the tally reports, under the policy that it was counted with. With --out its data
+    is written, for `tally settle --data`. Exit 1 where the log leads to another root.
+    """
+    from royalty import rebuilding
+
+    run.platform = platform
+    with counting() as advance:
+        made = rebuilding.rebuild(
+            run.royalty,
+            batch,
+            logs,
+            out=out,
+            progress=advance,
+            day=day,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            separator=separator,
+        )
+    symbol = run.royalty.token.symbol
+    run.emit(made.document(), lambda: _rebuilt_text(made, symbol), findings=not made.ok)
+
+
 # --- text ---
+
+
+def _rebuilt_text(made: Rebuilt, symbol: str) -> str:
+    one = made.tally
+    rows = [
+        (whose, f"0x{root.hex()}", f"{leaves:,}", format_nano(total))
+        for whose, root, leaves, total in (
+            ("chain", one.root, one.leaves, one.total_nano),
+            ("log", made.root, made.leaves, made.total_nano),
+        )
+    ]
+    said = (
+        f"The log leads to the root of tally {one.batch}: what was posted is what it says."
+        if made.ok
+        else f"The log leads to another tree than tally {one.batch}: other rows, days, policy, or map."
+    )
+    kept = [] if made.written is None else [f"Its data is written to {made.written}."]
+    return "\n".join([table(("", "root", "leaves", symbol), rows, right=(2, 3)), "", said, *kept])
 
 
 def _listing_text(found: Sequence[Tally]) -> str:

@@ -236,6 +236,23 @@ def test_an_unknown_address_or_form_is_bad_input(here: World) -> None:
     assert (here.posted(), here.reported()) == ([], [])
 
 
+def test_the_log_alone_leads_to_the_root_and_another_log_does_not(here: World) -> None:
+    log = month(here)
+    here.as_platform().usage.report(log, as_="direct", since="2024-05-01", until="2024-05-03")
+    here.as_platform().usage.report(log, as_="tally", settle=False, **MONTH)
+    number = here.posted()[0]["batch"]
+    auditor = here.session("dev3", platform=here.platform).tallies
+    made = auditor.rebuild(number, log, out=here.folder / "copy.parquet", **MONTH)
+    assert made.ok
+    auditor.settle(number, all=True, data=here.folder / "copy.parquet", platform=here.platform)
+    assert here.units_on_chain() == month_units(here)
+    other = month(here, "other.csv", 19)
+    found = auditor.rebuild(number, other, out=here.folder / "wrong.parquet", **MONTH)
+    assert not found.ok
+    assert found.total_nano == month_nano(19) - month_nano(3)
+    assert not (here.folder / "wrong.parquet").exists()
+
+
 # --- money ---
 
 

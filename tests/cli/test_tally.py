@@ -460,3 +460,45 @@ def test_a_work_without_usage_has_no_proof(world: World, quick: Run) -> None:
     words = ("tally", "prove", f"{world.catalogue}/2", "--batch", made.batch, "--data", made.path)
     assert "no usage of work" in quick(*words, exit=2).stderr
     assert os.listdir(world.folder).count("proof.json") == 0  # noqa: PTH208
+
+
+# --- post and rebuild ---
+
+
+def test_a_month_is_posted_settled_and_rebuilt_from_its_log(world: World, quick: Run) -> None:
+    rows = [
+        (f"{day}-{index}", index, "view", f"2024-05-{day:02}", 40, f"ann {day} {index}")
+        for day in range(1, 21)
+        for index in range(3)
+    ]
+    log, period = world.log("month.csv", rows), ("--since", "2024-05-01", "--until", "2024-05-20")
+    both = (*period, "--account", "dev1")
+    would = quick("usage", "report", log, *both, "--dry-run")
+    assert would["as"] == would["costs"]["cheaper"] == "tally"
+    assert would["costs"]["tally"]["gas"] < would["costs"]["direct"]["gas"]
+    text = quick("usage", "report", log, *both, "--dry-run", json=False).stdout
+    assert "tally costs less" in text and "nothing was sent" in text
+    made = quick("tally", "post", log, *both, "--no-settle")
+    (batch,) = made["batches"]
+    assert (batch["as"], batch["since"], batch["until"]) == ("tally", "2024-05-01", "2024-05-20")
+    assert "day" not in batch and "settled" not in made
+    again = quick("tally", "rebuild", 1, log, *both, "--out", "copy.parquet")
+    assert (again["ok"], again["rebuilt_root"]) == (True, again["root"])
+    done = quick(
+        "tally",
+        "settle",
+        1,
+        "--all",
+        "--data",
+        "copy.parquet",
+        "--account",
+        "dev3",
+        "--platform",
+        "dev1",
+    )
+    assert done["paid_nano"] == batch["amount_nano"]
+    assert sum(world.units_on_chain().values()) == 60
+    changed = world.log("changed.csv", rows[1:])
+    other = quick("tally", "rebuild", 1, changed, *both, exit=1)
+    assert other["rebuilt_root"] != other["root"]
+    assert (other["data"], other["ok"]) == (None, False)

@@ -172,8 +172,8 @@ def _costs_text(made: Report) -> str:
     costlier = max(costs.direct, costs.tally) * 100 // max(1, min(costs.direct, costs.tally)) - 100
     return (
         table(head, rows, right=(1, 2, 3))
-        + f"\n{costs.cheaper.value} costs less, the other {costlier:,} % more; from the deals to the wallets"
-        f" both take the same. This is --as {made.form.value}."
+        + f"\n{costs.cheaper.value} costs less, the other {costlier:,} % more; what comes after is the same for"
+        f" both.\nThis is --as {made.form.value}."
     )
 
 
@@ -194,29 +194,42 @@ def _settled_text(made: Report, symbol: str) -> str:
     return "\n".join(lines)
 
 
-def _days_text(one: Sent) -> str:
-    from royalty.days import format_day
-
-    if one.tally is None:
-        return format_day(one.day)
-    leaves = counted(one.tally.leaves, "leaf", "leaves")
-    return f"{format_day(one.tally.since)} to {format_day(one.day)}, tally of {leaves}"
-
-
 def batches_table(batches: Iterable[Sent], symbol: str, dry: bool) -> str:
+    """Return batches as a table; a column of leaves where one of them is a tally."""
+    found = list(batches)
+    if not found:
+        return ""
+    leaves = any(one.tally for one in found)
     rows = [
         (
             one.batch,
-            _days_text(one),
+            days_text(one.tally.since if one.tally else one.day, one.day),
+            *([f"{one.tally.leaves:,}" if one.tally else "-"] if leaves else []),
             f"{one.works:,}",
             f"{sum(one.units.values()):,}",
             format_nano(one.amount_nano),
-            "" if dry or one.transaction is None else one.transaction[:18] + "…",
+            "" if dry or one.transaction is None else one.transaction[:12] + "…",
         )
-        for one in batches
+        for one in found
     ]
-    head = ("batch", "day", "works", "units", symbol, "transaction")
-    return table(head, rows, right=(0, 2, 3, 4)) if rows else ""
+    head = (
+        "batch",
+        "day",
+        *(["leaves"] if leaves else []),
+        "works",
+        "units",
+        symbol,
+        "transaction",
+    )
+    return table(head, rows, right=(0, *range(2, len(head) - 1)))
+
+
+def days_text(since: int, until: int) -> str:
+    """Return one day, or the first and the last of several."""
+    from royalty.days import format_day
+
+    last = format_day(until)
+    return last if since == until else f"{format_day(since)} to {last}"
 
 
 def held_text(items: Iterable[Item]) -> str:

@@ -26,6 +26,7 @@ from royalty.cli.reporting import (
     WINDOW_OPTION,
     batches_table,
     counting,
+    days_text,
     held_text,
     send_report,
 )
@@ -329,7 +330,7 @@ def _status_text(found: Status, symbol: str) -> str:
     rows = [
         (
             batch.number,
-            format_day(batch.day),
+            days_text(batch.since, batch.day),
             batch.state,
             format_nano(batch.total_nano),
             (batch.transaction or "")[:18],

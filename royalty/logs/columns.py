@@ -53,12 +53,14 @@ class Column:
 class Columns:
     """The fields that a log has, and which row counts where players resend a growing time.
 
-    A field that is not in `fields` is not in the log. Without `usage_id` the log has no ids.
+    A field that is not in `fields` is not in the log. Without `usage_id` the log has no ids. `format`
+    names the reader of another program's log (`royalty.logs.formats`), None for a table of columns.
     """
 
     fields: Mapping[str, Column] = field(default_factory=dict)
     resend: str = "first"
     native: bool = False
+    format: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
@@ -99,9 +101,13 @@ class Columns:
         ]
 
     def document(self) -> dict[str, Any]:
-        """Return the canonical form: each field's column or value, unit and zone, and `resend`."""
+        """Return the canonical form: each field's column or value, unit and zone, `resend`, `format`.
+
+        The same log under another format is another reading, so the format is in the digest.
+        """
         fields: dict[str, Any] = {name: column.document() for name, column in self.fields.items()}
-        return {**fields, "resend": self.resend}
+        form = {} if self.format is None else {"format": self.format}
+        return {**fields, "resend": self.resend, **form}
 
     @property
     def digest(self) -> str:

@@ -1,6 +1,6 @@
 """Counting only: logs become qualified units per work, day and kind. Nothing here knows the chain."""
 
-from royalty.logs.columns import NATIVE, Column, Columns
+from royalty.logs.columns import NATIVE, Column, Columns, has_own_ids
 from royalty.logs.counting import (
     GOOD_ROWS,
     Count,
@@ -35,6 +35,7 @@ __all__ = [
     "count",
     "engine",
     "find_sources",
+    "has_own_ids",
     "make_rows",
     "read_rows",
     "write_excluded",

@@ -360,6 +360,7 @@ CLOUDFRONT = Format(
         ),
         resend="last",
         format="cloudfront",
+        made_ids=True,
     ),
     looks=_looks,
     read=read_cloudfront,

@@ -1,5 +1,6 @@
 """Counting only: logs become qualified units per work, day and kind. Nothing here knows the chain."""
 
+from royalty.logs.aggregates import Aggregates, add_up, are_sums
 from royalty.logs.columns import NATIVE, Column, Columns, has_own_ids
 from royalty.logs.counting import (
     GOOD_ROWS,
@@ -21,6 +22,7 @@ __all__ = [
     "GOOD_ROWS",
     "NATIVE",
     "REASONS",
+    "Aggregates",
     "Column",
     "Columns",
     "Count",
@@ -31,7 +33,9 @@ __all__ = [
     "UnmatchedRow",
     "WorkRow",
     "WorkTable",
+    "add_up",
     "apply_rules",
+    "are_sums",
     "count",
     "engine",
     "find_sources",

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,14 +110,37 @@ def read_rows(
     gathers: dict[str, Format] = {}
     for at, source in enumerate(sources):
         form = FORMATS.get(source.format)
+        if form is not None and form.sums:
+            raise InputError(
+                f"{source.path} holds sums ({form.name}), no rows: `royalty usage check` shows what they"
+                " come to, apart; they cannot be reported"
+            )
         if form is not None and form.gather is not None and form.name not in gathers:
             con.execute(
                 f"CREATE TEMP TABLE gathered (file INTEGER, line BIGINT, {form.gather.table})"
             )
             gathers[form.name] = form
-        read.append(_read_source(con, source, first + at, meter))
+        inserts = partial(_inserts, source, first + at)
+        read.append(_read_source(con, source, inserts, meter))
     for form in gathers.values():
         _add_plays(con, form)
+    if not any(source.rows for source in read):
+        raise InputError(_no_rows(read))
+    return read
+
+
+def read_sums(
+    con: DuckDBPyConnection,
+    sources: Sequence[Source],
+    insert: Callable[[int], str],
+    progress: Progress | None = None,
+) -> list[Source]:
+    """Read files of sums: `insert` gives the SQL that keeps the table `batch` of a file's place."""
+    meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
+    read = [
+        _read_source(con, source, lambda _, at=at: [insert(at)], meter)  # type: ignore[misc]
+        for at, source in enumerate(sources)
+    ]
     if not any(source.rows for source in read):
         raise InputError(_no_rows(read))
     return read
@@ -137,7 +161,12 @@ def make_rows(con: DuckDBPyConnection) -> None:
     con.execute(f"CREATE TABLE IF NOT EXISTS rows ({', '.join(ROW_COLUMNS)}, malformed VARCHAR)")
 
 
-def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Meter) -> Source:
+def _read_source(
+    con: DuckDBPyConnection,
+    source: Source,
+    inserts: Callable[[Sequence[str]], list[str]],
+    meter: _Meter,
+) -> Source:
     digest = sha256()
     rows = 0
     with opened(source.path) as raw, tempfile.TemporaryDirectory(prefix="royalty-") as folder:
@@ -147,14 +176,14 @@ def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Met
             lambda: meter.at(raw.done),
         )
         reading = _open_reading(source, chunks, Path(folder))
-        inserts = _inserts(source, reading.names, file)
+        statements = inserts(reading.names)
         zone = source.columns.fields["started_at"].zone
         _make_zone(con, zone)
         for table in reading.tables:
             rows += table.num_rows
             con.register("batch", table)
-            for insert in inserts:
-                con.execute(insert)
+            for statement in statements:
+                con.execute(statement)
             con.unregister("batch")
         for _ in chunks:
             pass
@@ -162,7 +191,7 @@ def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Met
     return replace(source, sha256="0x" + digest.hexdigest(), rows=rows, passed=dict(reading.passed))
 
 
-def _inserts(source: Source, names: Sequence[str], file: int) -> list[str]:
+def _inserts(source: Source, file: int, names: Sequence[str]) -> list[str]:
     """Return the SQL that keeps the registered table `batch`: its rows, or lines that become rows."""
     form = FORMATS.get(source.format)
     if form is None or form.gather is None:

@@ -7,14 +7,20 @@ from dataclasses import replace
 from royalty.errors import InputError
 from royalty.logs.formats.base import HEAD, Format, Gather
 from royalty.logs.formats.cloudfront import CLOUDFRONT
+from royalty.logs.formats.counter import COUNTER
+from royalty.logs.formats.dsr import DSR
 from royalty.logs.formats.jellyfin import JELLYFIN
 from royalty.logs.formats.mux import MUX
 from royalty.logs.formats.peertube import PEERTUBE
 from royalty.logs.formats.snowplow import SNOWPLOW
+from royalty.logs.formats.youtube import YOUTUBE
 
 __all__ = ["FORMATS", "HEAD", "Format", "Gather", "detect", "named"]
 
-FORMATS = {form.name: form for form in (PEERTUBE, CLOUDFRONT, SNOWPLOW, MUX, JELLYFIN)}
+FORMATS = {
+    form.name: form
+    for form in (PEERTUBE, CLOUDFRONT, SNOWPLOW, MUX, JELLYFIN, DSR, YOUTUBE, COUNTER)
+}
 
 
 def named(spec: str) -> tuple[Format, str | None]:

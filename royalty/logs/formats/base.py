@@ -16,6 +16,9 @@ MICRO = 10**6
 BOM = b"\xef\xbb\xbf"
 DIGEST_BYTES = 16
 
+# What a reading of sums yields: units of a work and kind, from a day to a day, both inclusive.
+SUMS = ("work", "kind", "since", "until", "units")
+
 Chunks = Iterable[bytes]
 
 
@@ -38,7 +41,8 @@ class Format:
 
     `looks` is given the first bytes of a file and says whether it is one; `read` yields its rows under
     the fields of `columns`, or with `gather` what `Gather.table` declares. `option` says what may stand
-    after a colon in `--format`; where it changes the columns, `columns_with` gives them.
+    after a colon in `--format`; where it changes the columns, `columns_with` gives them. A format of
+    `sums` has no rows of usage: its reading yields the columns `SUMS`.
     """
 
     name: str
@@ -49,11 +53,17 @@ class Format:
     gather: Gather | None = None
     option: str = ""
     columns_with: Callable[[str], Columns] | None = None
+    sums: bool = False
 
 
 def fields_of(*names: str, **columns: Column) -> dict[str, Column]:
     """Return the native fields of these names, each in a column of its name, and those given whole."""
     return {**{name: Column(name) for name in names}, **columns}
+
+
+def sums_columns(name: str) -> Columns:
+    """Return the columns of a format of sums."""
+    return Columns({"work": Column("work"), "started_at": Column("until")}, format=name)
 
 
 def head_lines(head: bytes, most: int = 20) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,6 +16,7 @@ HEAD = 65_536
 MICRO = 10**6
 BOM = b"\xef\xbb\xbf"
 DIGEST_BYTES = 16
+MAX_KEPT = 1_024
 
 # What a reading of sums yields: units of a work and kind, from a day to a day, both inclusive.
 SUMS = ("work", "kind", "since", "until", "units")
@@ -111,7 +113,15 @@ def numbered(block: Block) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
+def known_id(*parts: str) -> str:
+    """Return `made_id` of texts that come again and again; long ones are not kept in memory."""
+    return _kept_id(*parts) if sum(map(len, parts)) <= MAX_KEPT else made_id(*parts)
+
+
 def made_id(*parts: str) -> str:
     """Return an id made of texts: hex of their SHA-256, cut to 16 bytes; no two lists are one text."""
     text = "".join(f"{len(part.encode())}:{part}" for part in parts)
     return sha256(text.encode()).digest()[:DIGEST_BYTES].hex()
+
+
+_kept_id = lru_cache(maxsize=16_384)(made_id)

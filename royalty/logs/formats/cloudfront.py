@@ -28,6 +28,7 @@ from royalty.logs.formats.base import (
     Gather,
     fields_of,
     head_lines,
+    known_id,
     made_id,
     text_rows,
 )
@@ -146,7 +147,7 @@ class _Requests:
         taken: str,
         start: str,
     ) -> list[str | None] | None:
-        ended = _instant(date, clock)
+        ended = _instant(date[:16], clock[:16])
         lasted = 0 if taken == "-" else _micro("time-taken", taken)
         viewer = _viewer(address, agent)
         if not (status.isdecimal() and len(status) == 3) and status != "000":
@@ -161,7 +162,7 @@ class _Requests:
         session = cmcd.get("sid")
         length = _media_micro(cmcd.get("d"))
         return [
-            _session_id(session, work) if session else _day_id(viewer, work, date),
+            known_id("session", session, work) if session else known_id("day", viewer, work, date),
             work,
             viewer,
             session,
@@ -200,19 +201,13 @@ def cut_address(text: str) -> str:
     return f"{type(address)(int(address) >> 8 << 8)}/24"
 
 
-@lru_cache(maxsize=65_536)
 def _viewer(address: str, agent: str) -> str:
-    return made_id("viewer", cut_address(address), agent)
+    return known_id("viewer", _network(address[:64]), agent)
 
 
-@lru_cache(maxsize=65_536)
-def _session_id(session: str, work: str) -> str:
-    return made_id("session", session, work)
-
-
-@lru_cache(maxsize=65_536)
-def _day_id(viewer: str, work: str, date: str) -> str:
-    return made_id("day", viewer, work, date)
+@lru_cache(maxsize=16_384)
+def _network(address: str) -> str:
+    return cut_address(address)
 
 
 @lru_cache(maxsize=4_096)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ GRACE_SECONDS = 1
 STARTS = frozenset(("play", "playing", "percentprogress", "percent_progress"))
 STOPS = frozenset(("pause", "paused", "ended", "end", "terminate", "error"))
 MAX_SECONDS = 10**9
+MAX_KEY = 64
 
 # Columns by what they hold; warehouses write versions as 1_0_0 or as 1, and keys in either case.
 CONTEXTS = {
@@ -75,6 +77,7 @@ PLAIN = (
     "domain_sessionid",
 )
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?")
+_FINER = re.compile(r"(\.\d{6})\d+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal).decode
 
@@ -208,7 +211,12 @@ def _first(context: Any) -> dict[str, Any] | None:
     one = context[0] if isinstance(context, list) and context else context
     if not isinstance(one, dict):
         return None
-    return {re.sub(r"(?<=[a-z])([A-Z])", r"_\1", key).lower(): held for key, held in one.items()}
+    return {_snake(key): held for key, held in one.items() if len(key) <= MAX_KEY}
+
+
+@lru_cache(maxsize=4_096)
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", key).lower()
 
 
 def _text(entity: Mapping[str, Any], name: str) -> str | None:
@@ -260,7 +268,7 @@ def _micro_of(text: str | None, missing: int) -> int:
     if not _TIME.fullmatch(text):
         raise ValueError("a timestamp cannot be read")
     try:
-        at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+        at = datetime.fromisoformat(_FINER.sub(r"\1", text) if len(text) > 26 else text)
     except ValueError:
         raise ValueError("a timestamp cannot be read") from None
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at

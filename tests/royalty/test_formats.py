@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from royalty import logs
+from royalty.days import Period
 from royalty.errors import InputError
 from royalty.logs.columns import FIELDS
 from royalty.logs.formats import FORMATS, HEAD, detect, named
@@ -304,3 +306,68 @@ def test_a_record_that_csv_cannot_hold_costs_itself(tmp_path):
     assert found[2] is not None
     assert found[4] == "line of more than 131,072 bytes"
     assert csv.field_size_limit() == 131_072
+
+
+# Damage ------------------------------------------------------------------------------------------
+
+PIECES = (
+    b"\t",
+    b"\n",
+    b'"',
+    b",",
+    b"{",
+    b"}",
+    b"[",
+    b"\0",
+    b"\xff",
+    b"9" * 40,
+    b"-1",
+    b"1e999",
+    b"NaN",
+)
+PIECES += (
+    b"\\ud800",
+    b"%",
+    b"%00",
+    "\u0669".encode(),
+    b"9999-12-31",
+    b"0000-00-00",
+    b"null",
+    b"true",
+)
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """A file with some bytes replaced, taken out or doubled."""
+    for _ in range(chance.randrange(1, 30)):
+        at = chance.randrange(len(data) + 1)
+        until = at + chance.choice([0, 1, 1, 10, 300])
+        piece = chance.choice([*PIECES, data[at:until] * 2])
+        data = data[:at] + piece + data[until:]
+    return data
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_damaged_file_is_counted_or_refused_and_no_line_is_lost(tmp_path, name):
+    many = {
+        "cloudfront": cloudfront_log(tmp_path / "many", *(request(at) for at in range(60))),
+        "mux": write(tmp_path / "views", *(mux(view_id=str(at)) for at in range(60))),
+    }
+    whole = (examples(tmp_path) | many)[name].read_bytes()
+    whole = gzip.decompress(whole)[:60_000] if whole[:2] == b"\x1f\x8b" else whole[:60_000]
+    counted = 0
+    for seed in range(40):
+        path = tmp_path / "damaged"
+        path.write_bytes(damaged(whole, random.Random(seed)))
+        sources = logs.find_sources([path], form=name)
+        table = logs.WorkTable([], [(1, 1, 0, None)], {1: 1})
+        try:
+            if FORMATS[name].sums:
+                found = logs.add_up(sources, Period(0, 60_000), table).aggregates
+            else:
+                found = logs.count(sources, Period(0, 60_000), table)
+        except InputError:
+            continue
+        counted += 1
+        assert found.rows == found.qualified + sum(found.excluded.values())
+    assert counted > 0 or name == "dsr"  # whose footer refuses nearly all damage

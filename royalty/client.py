@@ -279,6 +279,7 @@ class Royalty:
         evidence: str | Path | None = None,
         threshold: str | int = 3,
         separator: str | None = None,
+        format: str | None = None,  # noqa: A002
     ) -> Reconciliation:
         """Return what a log and the chain differ in over UTC days, both inclusive.
 
@@ -301,6 +302,7 @@ class Royalty:
             evidence=evidence,
             threshold=threshold,
             separator=separator,
+            format=format,
         )
 
 

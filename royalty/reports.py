@@ -107,6 +107,8 @@ class Check:
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; amounts are ints of nano-tokens."""
+        sums = self.count.aggregates
+        apart = {} if sums is None else {"aggregates": sums.document()}
         return {
             "rows": self.count.rows,
             "qualified": self.count.qualified,
@@ -115,6 +117,7 @@ class Check:
             "amount_nano": self.amount_nano,
             "without_identity": self.count.without_identity,
             "held": held_rows(self.counted),
+            **apart,
         }
 
 
@@ -129,6 +132,7 @@ def check(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,  # noqa: A002
     partial: bool = False,
     out: str | Path | None = None,
     max_excluded: str | int | None = None,
@@ -143,7 +147,7 @@ def check(
 
     >>> royalty.usage.check("views.csv", day="2026-11-19").amount_nano  # doctest: +SKIP
     """
-    from royalty.logs import count
+    from royalty.logs import add_up, are_sums, count
 
     limit = None if max_excluded is None else _percent(max_excluded)
     question = read_question(
@@ -155,15 +159,20 @@ def check(
         columns=columns,
         policy=policy,
         separator=separator,
+        format=format,
     )
     if not partial:
         require_over(session, question.period)
     listing = None if out is None else _new_folder(out) / "excluded.csv"
     accepted = Accepted.read(session, _deep_block(session, session.confirmations))
+    matcher = accepted.matcher(session, question.works_map)
+    if are_sums(question.sources):
+        sources, period = question.sources, question.period
+        return Check(add_up(sources, period, matcher, excluded_to=listing, progress=progress), ())
     counted = count(
         question.sources,
         question.period,
-        accepted.matcher(session, question.works_map),
+        matcher,
         question.policy,
         excluded_to=listing,
         progress=progress,
@@ -317,6 +326,7 @@ def report(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,  # noqa: A002
     partial: bool = False,
     evidence: str | Path | None = None,
     confirmations: int | None = None,
@@ -353,6 +363,7 @@ def report(
         columns=columns,
         policy=policy,
         separator=separator,
+        format=format,
     )
     made = into if into is not None else Report()
     way = Way.of(session, confirmations, window, max_fee, deadline)
@@ -630,7 +641,7 @@ def _require_columns(journal: Journal, question: Question, sources: Iterable[Log
             before = manifest["columns"]
             if before == (now.digest if now else None):
                 continue
-            if question.columns.has_ids and _had_ids(journal, before):
+            if question.columns.own_ids and _had_ids(journal, before):
                 continue
             for source in manifest["sources"]:
                 if source["sha256"] in given:
@@ -643,9 +654,11 @@ def _require_columns(journal: Journal, question: Question, sources: Iterable[Log
 
 def _had_ids(journal: Journal, columns: str | None) -> bool:
     """Return whether rows read by the columns of a digest (None: the native ones) carry ids."""
+    from royalty.logs import has_own_ids
+
     if columns is None:
         return True
-    return any("usage_id" in json.loads(one.content) for one in journal.documents([columns]))
+    return any(has_own_ids(json.loads(one.content)) for one in journal.documents([columns]))
 
 
 def _require_store(job: _Job, journal: Journal) -> None:
@@ -1069,6 +1082,7 @@ class Usage:
         columns: str | Path | None = None,
         policy: str | Path | None = None,
         separator: str | None = None,
+        format: str | None = None,  # noqa: A002
         partial: bool = False,
         out: str | Path | None = None,
         max_excluded: str | int | None = None,
@@ -1087,6 +1101,7 @@ class Usage:
             columns=columns,
             policy=policy,
             separator=separator,
+            format=format,
             partial=partial,
             out=out,
             max_excluded=max_excluded,
@@ -1103,6 +1118,7 @@ class Usage:
         columns: str | Path | None = None,
         policy: str | Path | None = None,
         separator: str | None = None,
+        format: str | None = None,  # noqa: A002
         partial: bool = False,
         evidence: str | Path | None = None,
         confirmations: int | None = None,
@@ -1126,6 +1142,7 @@ class Usage:
             columns=columns,
             policy=policy,
             separator=separator,
+            format=format,
             partial=partial,
             evidence=evidence,
             confirmations=confirmations,
@@ -1157,6 +1174,7 @@ class Usage:
         *,
         columns: str | Path | None = None,
         separator: str | None = None,
+        format: str | None = None,  # noqa: A002
         progress: Progress | None = None,
     ) -> Ingested:
         """Keep the rows of files (`-`: standard input) for later reports; see `royalty.ingest.ingest`.
@@ -1167,7 +1185,9 @@ class Usage:
 
         store = store_of(self._session)
         named = [logs] if isinstance(logs, str | Path) else logs
-        return ingest(store, named, columns=columns, separator=separator, progress=progress)
+        return ingest(
+            store, named, columns=columns, separator=separator, format=format, progress=progress
+        )
 
     def forget(self, month: str) -> None:
         """Destroy the secret that a month's viewers are kept under; see `UsageStore.forget`.

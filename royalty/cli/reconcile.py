@@ -33,6 +33,10 @@ POLICY = Annotated[
 SEPARATOR = Annotated[
     str | None, typer.Option("--separator", metavar="MARK", help="What separates columns of a CSV.")
 ]
+FORMAT = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="Whose log it is; default from its content."),
+]
 PLATFORM = Annotated[
     str | None,
     typer.Option("--platform", metavar="ADDRESS", help="Whose reports; default the only one."),
@@ -65,6 +69,7 @@ def register(app: typer.Typer) -> None:
         columns: COLUMNS = None,
         policy: POLICY = None,
         separator: SEPARATOR = None,
+        format: FORMAT = None,  # noqa: A002
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         out: OUT = None,
@@ -94,6 +99,7 @@ def register(app: typer.Typer) -> None:
                 columns=columns,
                 policy=policy,
                 separator=separator,
+                format=format,
                 platform=platform,
                 evidence=evidence,
                 threshold=threshold,

@@ -48,6 +48,8 @@ class Check:
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; amounts are ints of nano-tokens."""
+        sums = self.count.aggregates
+        apart = {} if sums is None else {"aggregates": sums.document()}
         return {
             "rows": self.count.rows,
             "qualified": self.count.qualified,
@@ -56,6 +58,7 @@ class Check:
             "amount_nano": self.amount_nano,
             "without_identity": self.count.without_identity,
             "held": held_rows(self.counted),
+            **apart,
         }
 
 
@@ -79,7 +82,7 @@ def check(
 
     >>> royalty.usage.check("views.csv", day="2026-11-19").amount_nano  # doctest: +SKIP
     """
-    from royalty.logs import count
+    from royalty.logs import add_up, are_sums, count
 
     limit = None if max_excluded is None else _percent(max_excluded)
     question = read_question(logs, **asked)
@@ -87,10 +90,14 @@ def check(
         require_over(session, question.period)
     listing = None if out is None else new_folder(out) / "excluded.csv"
     accepted = Accepted.read(session, session.confirmations)
+    matcher = accepted.matcher(session, question.works_map)
+    if are_sums(question.sources):
+        sources, period = question.sources, question.period
+        return Check(add_up(sources, period, matcher, excluded_to=listing, progress=progress), ())
     counted = count(
         question.sources,
         question.period,
-        accepted.matcher(session, question.works_map),
+        matcher,
         question.policy,
         excluded_to=listing,
         progress=progress,

@@ -24,6 +24,8 @@ from royalty.store import ROW_FIELDS, UsageStore, identity_hash, month_of
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from royalty.logs import Columns
+
 Progress = Callable[[int, int], None]
 
 MEMORY = "512MB"
@@ -174,6 +176,7 @@ def ingest(
     *,
     columns: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,  # noqa: A002
     progress: Progress | None = None,
 ) -> Ingested:
     """Keep the rows of files in the store for later reports, durable when this returns.
@@ -182,18 +185,16 @@ def ingest(
     Raises InputError where a file cannot be read as a whole or has no ids, StoreFailed where the
     store is busy.
     """
-    from royalty.logs import Columns, engine, find_sources, read_rows
+    from royalty.logs import Columns, are_sums, engine, find_sources, read_rows
 
     shape = Columns.load(columns)
-    if not shape.has_ids:
-        # A report knows such a log by its SHA-256; single rows, read by other columns, would be others.
-        raise InputError(
-            "rows without a usage_id are reported, not ingested: read by other columns they would"
-            " count twice; use `royalty usage report LOG`, or name the column of the id"
-        )
+    _require_ids(shape)
     with tempfile.TemporaryDirectory(prefix="royalty-") as folder, engine() as connection:
         files = [_spooled(Path(folder)) if str(one) == "-" else one for one in logs]
-        sources = read_rows(connection, find_sources(files, shape, separator), progress)
+        found = find_sources(files, shape, separator, format)
+        if not are_sums(found):  # they are refused as what they are
+            _require_ids(found[0].columns)
+        sources = read_rows(connection, found, progress)
         connection.execute(
             f"UPDATE rows SET malformed = '{OUTSIDE}'"
             f" WHERE malformed IS NULL AND day NOT BETWEEN 0 AND {MAX_DAY}"
@@ -202,6 +203,18 @@ def ingest(
         with store.locked(), _translated(store):
             kept, late = _keep_rows(connection, store)
         return _ingested(connection, kept, late, names)
+
+
+def _require_ids(columns: Columns) -> None:
+    """Raise InputError for rows without ids: a report knows their log by its SHA-256.
+
+    Single rows, read by other columns, would be others.
+    """
+    if not columns.own_ids:
+        raise InputError(
+            "rows without a usage_id are reported, not ingested: read by other columns they would"
+            " count twice; use `royalty usage report LOG`, or name the column of the id"
+        )
 
 
 def _keep_rows(connection: DuckDBPyConnection, store: UsageStore) -> tuple[int, int]:

@@ -53,7 +53,7 @@ def require_columns(journal: Journal, question: Question, sources: Iterable[Sour
             before = manifest["columns"]
             if before == (now.digest if now else None):
                 continue
-            if question.columns.has_ids and _had_ids(journal, before):
+            if question.columns.own_ids and _had_ids(journal, before):
                 continue
             for source in manifest["sources"]:
                 if source["sha256"] in given:
@@ -76,9 +76,11 @@ def require_rows(journal: Journal, period: Period, store: UsageStore) -> None:
 
 def _had_ids(journal: Journal, columns: str | None) -> bool:
     """Return whether rows read by the columns of a digest (None: the native ones) carry ids."""
+    from royalty.logs import has_own_ids
+
     if columns is None:
         return True
-    return any("usage_id" in json.loads(one.content) for one in journal.documents([columns]))
+    return any(has_own_ids(json.loads(one.content)) for one in journal.documents([columns]))
 
 
 def _policy_name(journal: Journal, digest: str) -> str:

@@ -58,6 +58,7 @@ class Asked(TypedDict, total=False):
     columns: str | Path | None
     policy: str | Path | None
     separator: str | None
+    format: str | None
 
 
 def read_question(
@@ -70,20 +71,22 @@ def read_question(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,  # noqa: A002
 ) -> Question:
     """Return what is asked; InputError for days, files or settings that cannot be read.
 
-    Without logs it is about what is in the store.
+    Without logs it is about what is in the store. The columns are those of the logs' format.
     """
     from royalty.logs import Columns, Policy, find_sources
 
     period = read_period(day, since, until)
     shape = Columns.load(columns)
+    sources = () if logs is None else tuple(find_sources(_listed(logs), shape, separator, format))
     return Question(
         period,
-        () if logs is None else tuple(find_sources(_listed(logs), shape, separator)),
+        sources,
         Policy.load(policy),
-        shape,
+        sources[0].columns if sources else shape,
         {} if works is None else read_map(works),
     )
 

@@ -285,6 +285,7 @@ def reconcile(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,  # noqa: A002
     platform: str | None = None,
     evidence: str | Path | None = None,
     threshold: str | int = 3,
@@ -312,6 +313,7 @@ def reconcile(
         columns=columns,
         policy=policy,
         separator=separator,
+        format=format,
     )
     if evidence is not None:
         need_folder(Path(evidence))

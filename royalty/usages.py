@@ -48,6 +48,7 @@ class Usage:
         columns: str | Path | None = None,
         policy: str | Path | None = None,
         separator: str | None = None,
+        format: str | None = None,  # noqa: A002
         partial: bool = False,
         out: str | Path | None = None,
         max_excluded: str | int | None = None,
@@ -66,6 +67,7 @@ class Usage:
             columns=columns,
             policy=policy,
             separator=separator,
+            format=format,
             partial=partial,
             out=out,
             max_excluded=max_excluded,
@@ -82,6 +84,7 @@ class Usage:
         columns: str | Path | None = None,
         policy: str | Path | None = None,
         separator: str | None = None,
+        format: str | None = None,  # noqa: A002
         partial: bool = False,
         evidence: str | Path | None = None,
         confirmations: int | None = None,
@@ -109,6 +112,7 @@ class Usage:
             columns=columns,
             policy=policy,
             separator=separator,
+            format=format,
             partial=partial,
             evidence=evidence,
             confirmations=confirmations,
@@ -144,6 +148,7 @@ class Usage:
         *,
         columns: str | Path | None = None,
         separator: str | None = None,
+        format: str | None = None,  # noqa: A002
         progress: Progress | None = None,
     ) -> Ingested:
         """Keep the rows of files (`-`: standard input) for later reports; see `royalty.ingest.ingest`.
@@ -154,7 +159,9 @@ class Usage:
 
         store = store_of(self._session)
         named = [logs] if isinstance(logs, str | Path) else logs
-        return ingest(store, named, columns=columns, separator=separator, progress=progress)
+        return ingest(
+            store, named, columns=columns, separator=separator, format=format, progress=progress
+        )
 
     def forget(self, month: str) -> None:
         """Destroy the secret of a month (`YYYY-MM`) of which every day is closed; see `UsageStore.forget`.

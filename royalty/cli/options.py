@@ -52,7 +52,10 @@ PLATFORM = Annotated[
     typer.Option("--platform", metavar="ADDRESS", help="The platform; default the account."),
 ]
 LOGS = Annotated[
-    list[str], typer.Argument(metavar="LOG...", help="Files or globs: CSV, TSV, JSONL, Parquet.")
+    list[str],
+    typer.Argument(
+        metavar="LOG...", help="Files or globs: CSV, TSV, JSONL, Parquet, or --format's."
+    ),
 ]
 WORKS = Annotated[
     str | None, typer.Option("--works", metavar="CSV", help="The map of ids: platform_id,work.")
@@ -63,6 +66,10 @@ COLUMNS = Annotated[
 ]
 POLICY = Annotated[
     str | None, typer.Option("--policy", metavar="TOML", help="The numbers of the rules.")
+]
+FORMAT = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="Whose log it is; default from its content."),
 ]
 SEPARATOR = Annotated[
     str | None,

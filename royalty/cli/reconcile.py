@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.cli.options import COLUMNS, LOGS, POLICY, SEPARATOR, WORKS, Run, command
+from royalty.cli.options import COLUMNS, FORMAT, LOGS, POLICY, SEPARATOR, WORKS, Run, command
 from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.days import format_day
 from royalty.money import format_nano
@@ -53,6 +53,7 @@ def register(app: typer.Typer) -> None:
         columns: COLUMNS = None,
         policy: POLICY = None,
         separator: SEPARATOR = None,
+        format: FORMAT = None,  # noqa: A002
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         out: OUT = None,
@@ -84,6 +85,7 @@ def register(app: typer.Typer) -> None:
                 columns=columns,
                 policy=policy,
                 separator=separator,
+                format=format,
                 platform=platform,
                 evidence=evidence,
                 threshold=threshold,

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import COLUMNS, LOGS, POLICY, SEPARATOR, WORKS, Run, command, cost_text
+from royalty.cli.options import (
+    COLUMNS,
+    FORMAT,
+    LOGS,
+    POLICY,
+    SEPARATOR,
+    WORKS,
+    Run,
+    command,
+    cost_text,
+)
 from royalty.cli.output import clean, pairs, progress, table
 from royalty.cli.reporting import (
     CONFIRMATIONS,
@@ -155,6 +165,7 @@ def post(
     columns: COLUMNS = None,
     policy: POLICY = None,
     separator: SEPARATOR = None,
+    format: FORMAT = None,  # noqa: A002
     partial: PARTIAL = False,
     platform: PLATFORM = None,
     evidence: EVIDENCE = None,
@@ -181,6 +192,7 @@ def post(
         columns=columns,
         policy=policy,
         separator=separator,
+        format=format,
         partial=partial,
         evidence=evidence,
         publish=publish,
@@ -306,6 +318,7 @@ def rebuild(
     columns: COLUMNS = None,
     policy: POLICY = None,
     separator: SEPARATOR = None,
+    format: FORMAT = None,  # noqa: A002
     platform: PLATFORM = None,
     out: OUT_DATA = None,
 ) -> None:
@@ -331,6 +344,7 @@ def rebuild(
             columns=columns,
             policy=policy,
             separator=separator,
+            format=format,
         )
     symbol = run.royalty.token.symbol
     run.emit(made.document(), lambda: _rebuilt_text(made, symbol), findings=not made.ok)

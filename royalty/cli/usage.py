@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import COLUMNS, LOGS, PLATFORM, POLICY, SEPARATOR, WORKS, Run, command
+from royalty.cli.options import (
+    COLUMNS,
+    FORMAT,
+    LOGS,
+    PLATFORM,
+    POLICY,
+    SEPARATOR,
+    WORKS,
+    Run,
+    command,
+)
 from royalty.cli.output import clean, pairs, table
 from royalty.cli.reporting import (
     CONFIRMATIONS,
@@ -35,6 +45,8 @@ from royalty.money import counted, format_nano
 if TYPE_CHECKING:
     from royalty.checks import Check
     from royalty.ingest import Ingested
+    from royalty.logs import Aggregates
+    from royalty.logs.convert import Converted
     from royalty.standing import Status
     from royalty.terms import Item
 
@@ -89,6 +101,7 @@ def check(
     columns: COLUMNS = None,
     policy: POLICY = None,
     separator: SEPARATOR = None,
+    format: FORMAT = None,  # noqa: A002
     partial: PARTIAL = False,
     platform: PLATFORM = None,
     out: OUT = None,
@@ -112,6 +125,7 @@ def check(
             columns=columns,
             policy=policy,
             separator=separator,
+            format=format,
             partial=partial,
             out=out,
             max_excluded=max_excluded,
@@ -132,6 +146,7 @@ def report(
     columns: COLUMNS = None,
     policy: POLICY = None,
     separator: SEPARATOR = None,
+    format: FORMAT = None,  # noqa: A002
     partial: PARTIAL = False,
     platform: PLATFORM = None,
     evidence: EVIDENCE = None,
@@ -160,6 +175,7 @@ def report(
         columns=columns,
         policy=policy,
         separator=separator,
+        format=format,
         partial=partial,
         evidence=evidence,
         confirmations=confirmations,
@@ -179,6 +195,7 @@ def ingest(
     logs: FILES,
     columns: COLUMNS = None,
     separator: SEPARATOR = None,
+    format: FORMAT = None,  # noqa: A002
     platform: PLATFORM = None,
 ) -> None:
     """Keep the rows of files for later reports; the same rows again add nothing.
@@ -196,9 +213,34 @@ def ingest(
             logs,
             columns=columns,
             separator=separator,
+            format=format,
             progress=advance,
         )
     run.emit(found.document(), lambda: _ingested_text(found), findings=bool(found.malformed))
+
+
+@command(usage, chain=False)
+def convert(
+    run: Run,
+    logs: LOGS,
+    out: Annotated[
+        str, typer.Option("--out", metavar="PARQUET", help="The file to write: native rows, text.")
+    ],
+    columns: COLUMNS = None,
+    separator: SEPARATOR = None,
+    format: FORMAT = None,  # noqa: A002
+) -> None:
+    """Write any log as native Parquet: counting it gives the count of the log.
+
+    Exit 1 where rows are malformed: they are listed, and stay as rows that hold nothing but why.
+    """
+    from royalty.logs import Columns, find_sources
+    from royalty.logs.convert import convert as write
+
+    with counting() as advance:
+        sources = find_sources(logs, Columns.load(columns), separator, format)
+        made = write(sources, out, progress=advance)
+    run.emit(made.document(), lambda: _converted_text(made), findings=bool(made.malformed))
 
 
 @command(usage)
@@ -272,7 +314,50 @@ def _ingested_text(found: Ingested) -> str:
     return "\n\n".join(blocks)
 
 
+def _converted_text(made: Converted) -> str:
+    passed: dict[str, int] = {}
+    for source in made.sources:
+        for why, lines in source.passed.items():
+            passed[why] = passed.get(why, 0) + lines
+    forms = dict.fromkeys(source.columns.format or source.format for source in made.sources)
+    facts = {
+        "read as": ", ".join(forms),
+        "rows": f"{made.rows:,}",
+        "malformed": f"{made.malformed:,}",
+        **{f"passed over: {why}": f"{lines:,}" for why, lines in sorted(passed.items())},
+        "wrote": str(made.out),
+    }
+    listed = [(clean(file, 40), line, clean(reason, 60)) for file, line, reason in made.listed]
+    blocks = [pairs(facts)]
+    if listed:
+        blocks.append(table(("file", "line", "reason"), listed[:MAX_ROWS], right=(1,)))
+    return "\n\n".join(blocks)
+
+
+def _sums_text(found: Aggregates) -> str:
+    from royalty.days import format_day
+
+    facts = {
+        "sums": f"{found.rows:,} (no rows: rules 2, 5, 6 and 7 do not apply, nothing is reported)",
+        "qualified": f"{found.qualified:,}",
+        **{reason: f"{number:,}" for reason, number in found.excluded.items() if number},
+    }
+    rows = [
+        (format_day(row.day), f"{row.catalogue}/{row.index}", row.kind.word, f"{row.units:,}")
+        for row in found.units
+    ]
+    shown = table(("until", "work", "kind", "units"), rows[:MAX_ROWS], right=(3,)) if rows else ""
+    more = f"... and {len(rows) - MAX_ROWS:,} rows more" if len(rows) > MAX_ROWS else ""
+    ids = ", ".join(
+        clean(one, 20) for one in dict.fromkeys(row.work for row in found.unmatched[:3])
+    )
+    unmatched = f"no work of an accepted catalogue: {ids}, ..." if ids else ""
+    return "\n\n".join(block for block in (pairs(facts), shown, more, unmatched) if block)
+
+
 def _check_text(found: Check, symbol: str) -> str:
+    if found.count.aggregates is not None:
+        return _sums_text(found.count.aggregates)
     count, excluded = found.count, sum(found.count.excluded.values())
     facts: dict[str, object] = {
         "rows": f"{count.rows:,}",

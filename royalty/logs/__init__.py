@@ -1,6 +1,7 @@
 """Counting only: logs become qualified units per work, day and kind. Nothing here knows the chain."""
 
-from royalty.logs.columns import NATIVE, Column, Columns
+from royalty.logs.aggregates import Aggregates, add_up, are_sums
+from royalty.logs.columns import NATIVE, Column, Columns, has_own_ids
 from royalty.logs.counting import (
     GOOD_ROWS,
     Count,
@@ -21,6 +22,7 @@ __all__ = [
     "GOOD_ROWS",
     "NATIVE",
     "REASONS",
+    "Aggregates",
     "Column",
     "Columns",
     "Count",
@@ -31,10 +33,13 @@ __all__ = [
     "UnmatchedRow",
     "WorkRow",
     "WorkTable",
+    "add_up",
     "apply_rules",
+    "are_sums",
     "count",
     "engine",
     "find_sources",
+    "has_own_ids",
     "make_rows",
     "read_rows",
     "write_excluded",

@@ -15,11 +15,13 @@ class Reading:
     """A file being read: the columns it has, and Arrow tables of its rows.
 
     A table holds `line` (int64), `broken` (why the whole row cannot be read, else null) and one text
-    column for each name in `names`: `c0`, `c1`, ...; null is a missing value.
+    column for each name in `names`: `c0`, `c1`, ...; null is a missing value. `passed` counts, once
+    all is read, the lines that say nothing of usage (a request for a picture, an error), by why.
     """
 
     names: tuple[str, ...]
     tables: Iterator[Any]
+    passed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -53,12 +53,16 @@ class Column:
 class Columns:
     """The fields that a log has, and which row counts where players resend a growing time.
 
-    A field that is not in `fields` is not in the log. Without `usage_id` the log has no ids.
+    A field that is not in `fields` is not in the log. Without `usage_id` the log has no ids. `format`
+    names the reader of another program's log (`royalty.logs.formats`), None for a table of columns;
+    `made_ids` says that its ids are made of other fields, so that another reading makes others.
     """
 
     fields: Mapping[str, Column] = field(default_factory=dict)
     resend: str = "first"
     native: bool = False
+    format: str | None = None
+    made_ids: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
@@ -90,6 +94,11 @@ class Columns:
         """Whether rows carry an id; otherwise viewer, work, kind and instant are the id."""
         return "usage_id" in self.fields
 
+    @property
+    def own_ids(self) -> bool:
+        """Whether the log itself has ids, which another reading of it finds again."""
+        return has_own_ids(self.document())
+
     def required_names(self) -> list[str]:
         """Return the names of the columns that a file with a header must have."""
         return [
@@ -99,14 +108,24 @@ class Columns:
         ]
 
     def document(self) -> dict[str, Any]:
-        """Return the canonical form: each field's column or value, unit and zone, and `resend`."""
+        """Return the canonical form: each field's column or value, unit and zone, `resend`, `format`.
+
+        The same log under another format is another reading, so the format is in the digest.
+        """
         fields: dict[str, Any] = {name: column.document() for name, column in self.fields.items()}
-        return {**fields, "resend": self.resend}
+        form: dict[str, Any] = {} if self.format is None else {"format": self.format}
+        made = {"made_ids": True} if self.made_ids else {}
+        return {**fields, "resend": self.resend, **form, **made}
 
     @property
     def digest(self) -> str:
         """`0x` and the SHA-256 of the canonical form: same meaning, same digest."""
         return digest(self.document())
+
+
+def has_own_ids(document: Mapping[str, Any]) -> bool:
+    """Return whether a log that was read by the columns of a canonical form has ids of its own."""
+    return "usage_id" in document and not document.get("made_ids")
 
 
 NATIVE = Columns({name: Column(name) for name in FIELDS}, native=True)

@@ -22,6 +22,8 @@ from royalty.usage import Kind
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from royalty.logs.aggregates import Aggregates
+
 ROWS_AT_ONCE = 2_000_000
 UNMATCHED_LISTED = 10_000
 EXCLUDED_HEADER = ("reason", "file", "line", "detail", "usage_id", "work")
@@ -65,7 +67,8 @@ class Count:
 
     `excluded` has each of the seven reasons. `without_identity` are qualified rows that rules 6 and 7
     did not look at. `units` is sorted. `unmatched` lists those of most rows first, at most 10,000 of
-    `unmatched_total`. `sources` carry SHA-256 and rows.
+    `unmatched_total`. `sources` carry SHA-256 and rows. `aggregates` are what files of sums come to,
+    apart from all else (`royalty.logs.aggregates`).
     """
 
     rows: int
@@ -77,6 +80,7 @@ class Count:
     unmatched: list[UnmatchedRow]
     unmatched_total: int
     sources: list[Source]
+    aggregates: Aggregates | None = None
 
 
 def count(
@@ -126,7 +130,7 @@ class Counting:
         self.listing = listing
         matcher.install(con)
         con.execute(_TOTALS)
-        con.execute(_LIST)
+        make_list(con)
 
     def add(self, rows: str, days: Period | None = None) -> None:
         """Judge and add up the rows of a relation (see `rules.apply_rules` for its shape).
@@ -186,6 +190,11 @@ def batches_of_days(
         until, number = day, number + found
     if since is not None and until is not None:
         yield Period(since, until)
+
+
+def make_list(con: DuckDBPyConnection) -> None:
+    """Make the table of excluded rows that `write_excluded` writes."""
+    con.execute(_LIST)
 
 
 def write_excluded(con: DuckDBPyConnection, sources: Sequence[Source], path: Path) -> None:

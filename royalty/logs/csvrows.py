@@ -18,9 +18,9 @@ from royalty.errors import InputError
 from royalty.logs.batches import Reading, Rows, with_bad
 from royalty.logs.columns import Columns
 from royalty.logs.lines import Block, blocks, text_of
-from royalty.logs.sources import SEPARATORS
 
 MAX_RECORD = 2**20
+SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 BROKEN_QUOTE = "broken quote"
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")

@@ -39,9 +39,6 @@ def read_json(chunks: Iterable[bytes], path: Path, columns: Columns) -> Reading:
 def _tables(
     stream: Iterable[Block], path: Path, names: tuple[str, ...], absent: list[str | None]
 ) -> Iterator[Any]:
-    decode = json.JSONDecoder(
-        parse_float=_decimal, parse_int=str, parse_constant=_refuse_constant
-    ).decode
     fields = list(zip(names, absent, strict=True))
     for block in stream:
         rows = Rows(len(names))
@@ -54,7 +51,7 @@ def _tables(
             try:
                 if text is None:
                     raise ValueError(why)
-                rows.cells.append(_cells(_object(decode, text), fields))
+                rows.cells.append(_cells(json_object(text), fields))
                 rows.lines.append(number)
             except ValueError as error:
                 rows.bad.append((number, str(error)))
@@ -69,9 +66,10 @@ def _first(line: bytes, path: Path) -> bytes:
     return line
 
 
-def _object(decode: Any, text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
+    """Return the object of a JSON text, its numbers as the text that they would be in a CSV file."""
     try:
-        row = parse_json(text, decode)
+        row = parse_json(text, _decode)
     except ValueError:
         raise ValueError(BROKEN_JSON) from None
     if not isinstance(row, dict):
@@ -80,10 +78,11 @@ def _object(decode: Any, text: str) -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any], fields: list[tuple[str, str | None]]) -> list[str | None]:
-    return [_text(name, row.get(name, absent)) for name, absent in fields]
+    return [text_cell(name, row.get(name, absent)) for name, absent in fields]
 
 
-def _text(name: str, value: Any) -> str | None:
+def text_cell(name: str, value: Any) -> str | None:
+    """Return a JSON text (or number that was read as text) as a cell; ValueError where it is none."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -112,3 +111,8 @@ def _decimal(text: str) -> str:
 
 def _refuse_constant(text: str) -> str:
     raise ValueError(f"{text} is not JSON")
+
+
+_decode = json.JSONDecoder(
+    parse_float=_decimal, parse_int=str, parse_constant=_refuse_constant
+).decode

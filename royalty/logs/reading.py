@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from royalty.errors import InputError
 from royalty.logs.batches import Reading
 from royalty.logs.columns import UNITS, Column, Columns
 from royalty.logs.csvrows import read_csv
+from royalty.logs.formats import FORMATS, Format, named
 from royalty.logs.jsonrows import read_json
 from royalty.logs.lines import BLOCK
 from royalty.logs.parquetrows import read_parquet
@@ -105,11 +107,53 @@ def read_rows(
     (first,) = one_row(con, "SELECT coalesce(max(file) + 1, 0) FROM rows")
     meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
     read = []
+    gathers: dict[str, Format] = {}
     for at, source in enumerate(sources):
-        read.append(_read_source(con, source, first + at, meter))
+        form = FORMATS.get(source.format)
+        if form is not None and form.sums:
+            raise InputError(
+                f"{source.path} holds sums ({form.name}), no rows: `royalty usage check` shows what they"
+                " come to, apart; they cannot be reported"
+            )
+        if form is not None and form.gather is not None and form.name not in gathers:
+            con.execute(
+                f"CREATE TEMP TABLE gathered (file INTEGER, line BIGINT, {form.gather.table})"
+            )
+            gathers[form.name] = form
+        inserts = partial(_inserts, source, first + at)
+        read.append(_read_source(con, source, inserts, meter))
+    for form in gathers.values():
+        _add_plays(con, form)
     if not any(source.rows for source in read):
-        raise InputError(f"{read[0].path} has no rows" if len(read) == 1 else "no file has a row")
+        raise InputError(_no_rows(read))
     return read
+
+
+def read_sums(
+    con: DuckDBPyConnection,
+    sources: Sequence[Source],
+    insert: Callable[[int], str],
+    progress: Progress | None = None,
+) -> list[Source]:
+    """Read files of sums: `insert` gives the SQL that keeps the table `batch` of a file's place."""
+    meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
+    read = [
+        _read_source(con, source, lambda _, at=at: [insert(at)], meter)  # type: ignore[misc]
+        for at, source in enumerate(sources)
+    ]
+    if not any(source.rows for source in read):
+        raise InputError(_no_rows(read))
+    return read
+
+
+def _no_rows(read: Sequence[Source]) -> str:
+    said = f"{read[0].path} has no rows" if len(read) == 1 else "no file has a row"
+    passed: dict[str, int] = {}
+    for source in read:
+        for why, lines in source.passed.items():
+            passed[why] = passed.get(why, 0) + lines
+    listed = ", ".join(f"{lines:,} {why}" for why, lines in sorted(passed.items()))
+    return f"{said} of usage (lines passed over: {listed})" if listed else said
 
 
 def make_rows(con: DuckDBPyConnection) -> None:
@@ -117,7 +161,12 @@ def make_rows(con: DuckDBPyConnection) -> None:
     con.execute(f"CREATE TABLE IF NOT EXISTS rows ({', '.join(ROW_COLUMNS)}, malformed VARCHAR)")
 
 
-def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Meter) -> Source:
+def _read_source(
+    con: DuckDBPyConnection,
+    source: Source,
+    inserts: Callable[[Sequence[str]], list[str]],
+    meter: _Meter,
+) -> Source:
     digest = sha256()
     rows = 0
     with opened(source.path) as raw, tempfile.TemporaryDirectory(prefix="royalty-") as folder:
@@ -127,21 +176,53 @@ def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Met
             lambda: meter.at(raw.done),
         )
         reading = _open_reading(source, chunks, Path(folder))
-        insert = _insert_sql(source.columns, reading.names, file)
+        statements = inserts(reading.names)
         zone = source.columns.fields["started_at"].zone
         _make_zone(con, zone)
         for table in reading.tables:
             rows += table.num_rows
             con.register("batch", table)
-            con.execute(insert)
+            for statement in statements:
+                con.execute(statement)
             con.unregister("batch")
         for _ in chunks:
             pass
         meter.done(raw.done)
-    return replace(source, sha256="0x" + digest.hexdigest(), rows=rows)
+    return replace(source, sha256="0x" + digest.hexdigest(), rows=rows, passed=dict(reading.passed))
+
+
+def _inserts(source: Source, file: int, names: Sequence[str]) -> list[str]:
+    """Return the SQL that keeps the registered table `batch`: its rows, or lines that become rows."""
+    form = FORMATS.get(source.format)
+    if form is None or form.gather is None:
+        return [_insert_sql(source.columns, names, str(file))]
+    kept = ", ".join(f"c{at}" for at in range(len(names)))
+    return [
+        f"INSERT INTO gathered SELECT {file}, line, {kept} FROM batch WHERE broken IS NULL",
+        f"INSERT INTO rows (file, line, resend, malformed) SELECT {file}, line, FALSE, broken"
+        " FROM batch WHERE broken IS NOT NULL",
+    ]
+
+
+def _add_plays(con: DuckDBPyConnection, form: Format) -> None:
+    """Turn the gathered lines of a format into rows: one a play, at its first line."""
+    if form.gather is None:
+        return
+    names = [column.column or "" for column in form.columns.fields.values()]
+    cells = ", ".join(f"{name} AS c{at}" for at, name in enumerate(names))
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW batch AS"
+        f" SELECT file, line, CAST(NULL AS VARCHAR) AS broken, {cells} FROM ({form.gather.plays})"
+    )
+    con.execute(_insert_sql(form.columns, names, "file"))
+    con.execute("DROP VIEW batch")
+    con.execute("DROP TABLE gathered")
 
 
 def _open_reading(source: Source, chunks: Iterator[bytes], folder: Path) -> Reading:
+    if source.columns.format is not None:
+        form, option = named(source.columns.format)
+        return form.read(chunks, source.path, option)
     if source.format == "csv":
         return read_csv(chunks, source.path, source.columns, source.separator)
     if source.format == "json":
@@ -186,8 +267,8 @@ def _make_zone(con: DuckDBPyConnection, zone: str | None) -> None:
     con.executemany("INSERT INTO zone VALUES (?, ?, ?)", stretches(zone))
 
 
-def _insert_sql(columns: Columns, names: Sequence[str], file: int) -> str:
-    """Return the SQL that reads the registered table `batch` into `rows`."""
+def _insert_sql(columns: Columns, names: Sequence[str], file: str) -> str:
+    """Return the SQL that reads the registered table `batch` into `rows`; `file` is SQL, too."""
     texts = {name: _text_sql(column, names) for name, column in columns.fields.items()}
     started = columns.fields["started_at"]
     watched, duration = (
@@ -198,7 +279,7 @@ def _insert_sql(columns: Columns, names: Sequence[str], file: int) -> str:
     return f"""
 INSERT INTO rows
 WITH texts AS (
-  SELECT line, broken,
+  SELECT {file} AS file, line, broken,
     nullif({texts.get("usage_id", missing)}, '') AS usage_id,
     nullif({texts.get("work", missing)}, '') AS work,
     {texts.get("kind") or "'view'"} AS kind_text,
@@ -226,7 +307,7 @@ WITH texts AS (
 ), judged AS (
   SELECT *, {_malformed_sql(columns)} AS malformed FROM read
 )
-SELECT {file}, line,
+SELECT file, line,
   CASE WHEN malformed IS NULL THEN usage_id END,
   CASE WHEN malformed IS NULL THEN work END,
   CASE WHEN malformed IS NULL THEN kind END,

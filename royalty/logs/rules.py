@@ -51,9 +51,9 @@ def apply_rules(
     asked = asked or days
     con.execute(_today_sql(rows, days))
     con.execute(_duplicates_sql(rows, days, resend=_resends(con)))
-    con.execute(_matches_sql())
+    con.execute(matches_sql("today"))
     con.execute(_first_five_sql(asked, policy))
-    _refuse_ambiguous(con, matcher)
+    refuse_ambiguous(con, matcher, "five")
     con.execute(_judged_sql(policy))
     for table in ("today", "duplicates", "matches", "five"):
         con.execute(f"DROP TABLE {table}")
@@ -109,12 +109,12 @@ def _kind_word(kind: str) -> str:
     return f"(CASE {kind} WHEN {Kind.DOWNLOAD.value} THEN 0 WHEN {Kind.EXCERPT.value} THEN 1 ELSE 2 END)"
 
 
-def _matches_sql() -> str:
-    """What each id in these rows stands for: its entry in map or notes, else itself as a reference."""
-    return """
+def matches_sql(rows: str) -> str:
+    """What each id in a table of rows stands for: its entry in map or notes, else itself as a reference."""
+    return f"""
 CREATE OR REPLACE TEMP TABLE matches AS
 WITH named AS (
-  SELECT DISTINCT work FROM today
+  SELECT DISTINCT work FROM {rows}
 ), found AS (
   SELECT named.work,
     coalesce(answers.catalogue,
@@ -167,12 +167,13 @@ def _below_threshold_sql(policy: Policy) -> str:
     )
 
 
-def _refuse_ambiguous(con: DuckDBPyConnection, matcher: WorkTable) -> None:
+def refuse_ambiguous(con: DuckDBPyConnection, matcher: WorkTable, judged: str) -> None:
+    """Raise InputError where an id that counts, in a table of judged rows, has two answers."""
     if not matcher.ambiguous:
         return
     (work,) = one_row(
         con,
-        "SELECT min(five.work) FROM five SEMI JOIN ambiguous ON five.work = ambiguous.work"
+        f"SELECT min(work) FROM {judged} SEMI JOIN ambiguous USING (work)"
         " WHERE reason IS NULL OR reason NOT IN ('duplicate', 'outside_period')",
     )
     if work is not None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import glob
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from royalty.errors import InputError
 from royalty.logs.columns import NATIVE, Columns
+from royalty.logs.csvrows import SEPARATORS
+from royalty.logs.formats import HEAD, detect, named
 
 MAX_FILES = 10_000
-SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 
 _FORMATS = {
     ".csv": "csv",
@@ -27,6 +28,7 @@ _FORMATS = {
     ".pq": "parquet",
 }
 _COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd")
+_PARQUET = b"PAR1"
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -34,8 +36,10 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 class Source:
     """One file of a log.
 
-    `sha256` (`0x` and hex, of the decompressed content) and `rows` (all of them, malformed ones too)
-    are known once it has been read.
+    `format` is csv, json or parquet for a table of columns, else the name of another program's format.
+    `sha256` (`0x` and hex, of the decompressed content), `rows` (all of them, malformed ones too; for a
+    format that joins lines, its lines) and `passed` (lines that say nothing of usage, by why) are known
+    once it has been read.
     """
 
     path: Path
@@ -45,28 +49,37 @@ class Source:
     separator: str | None = None
     sha256: str = ""
     rows: int = 0
+    passed: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_sources(
-    patterns: Iterable[str | Path], columns: Columns | None = None, separator: str | None = None
+    patterns: Iterable[str | Path],
+    columns: Columns | None = None,
+    separator: str | None = None,
+    form: str | None = None,
 ) -> list[Source]:
     """Return the files that names and globs stand for, in the order given, each once.
 
-    Raises InputError for a missing file, a glob without a match, a folder, an empty file, a format that
-    is not read here, or more than 10,000 files.
+    `form` is the name of a format (`royalty.logs.formats`), or `native`; without it the content says,
+    unless `columns` or `separator` say that the log is a table. Raises InputError for a missing file, a
+    glob without a match, a folder, an empty file, a format that is not read here, more than 10,000
+    files, or files of several formats: one log is read in one way, which its evidence names.
     """
     mark = _separator(separator)
+    told = _told(form, columns, separator)
     found: dict[Path, Source] = {}
     for pattern in patterns:
         for path in _expand(str(pattern)):
             real = path.resolve()
             if real not in found:
-                found[real] = _source(path, columns or NATIVE, mark)
+                found[real] = _source(path, columns or NATIVE, mark, told)
                 if len(found) > MAX_FILES:
                     raise InputError(f"more than {MAX_FILES:,} files; give fewer at a time")
     if not found:
         raise InputError("no log was given; name at least one file")
-    return list(found.values())
+    sources = list(found.values())
+    _require_one_format(sources)
+    return sources
 
 
 class CountedFile(io.RawIOBase):
@@ -129,11 +142,62 @@ def _expand(pattern: str) -> list[Path]:
     return files
 
 
-def _source(path: Path, columns: Columns, separator: str | None) -> Source:
+def _told(form: str | None, columns: Columns | None, separator: str | None) -> str | None:
+    """Return the format that is to be read, `native` for a table, None where the content says."""
+    table = (columns is not None and not columns.native) or separator is not None
+    if form is None:
+        return "native" if table else None
+    if form == "native":
+        return form
+    named(form)
+    if table:
+        raise InputError(
+            f"--format {form} says by itself where the fields are; leave --columns and --separator out"
+        )
+    return form
+
+
+def _require_one_format(sources: Sequence[Source]) -> None:
+    first = sources[0]
+    for other in sources:
+        if other.columns.format != first.columns.format:
+            raise InputError(
+                f"{first.path} is {first.columns.format or 'native'} and {other.path}"
+                f" {other.columns.format or 'native'}; give files of one format at a time"
+            )
+
+
+def _source(path: Path, columns: Columns, separator: str | None, told: str | None) -> Source:
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the files in it, for example '{path}/*.csv'")
+    with opened(path) as file:
+        head = file.read(4)
+    if not head:
+        raise InputError(f"{path} is empty")
+    compression = _MAGIC.get(head[:2]) or _MAGIC.get(head)
+    spec = told
+    if spec is None and not head.startswith(_PARQUET):
+        spec = detect(_first_bytes(path, compression))
+    if spec is not None and spec != "native":
+        form, _ = named(spec)
+        return Source(path, form.name, compression, form.columns)
+    return Source(path, _table_of(path), compression, columns, separator)
+
+
+def _first_bytes(path: Path, compression: str | None) -> bytes:
+    with opened(path) as file:
+        head = b""
+        for chunk in read_chunks(decompressed(file, compression), path, HEAD):
+            head += chunk
+            if len(head) >= HEAD:
+                break
+        return head[:HEAD]
+
+
+def _table_of(path: Path) -> str:
+    """Return csv, json or parquet, by a file's name."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     while suffixes and suffixes[-1] in _COMPRESSIONS:
         suffixes.pop()
@@ -141,14 +205,10 @@ def _source(path: Path, columns: Columns, separator: str | None) -> Source:
     if form is None:
         raise InputError(
             f"{path}: unknown format; a log's name ends in .csv, .tsv, .txt, .jsonl, .ndjson, .json,"
-            " .parquet or .pq, and then .gz or .zst where it is compressed"
+            " .parquet or .pq, and then .gz or .zst where it is compressed; or its content is of a"
+            " format that --format knows"
         )
-    with opened(path) as file:
-        head = file.read(4)
-    if not head:
-        raise InputError(f"{path} is empty")
-    compression = _MAGIC.get(head[:2]) or _MAGIC.get(head)
-    return Source(path, form, compression, columns, separator)
+    return form
 
 
 def _separator(text: str | None) -> str | None:

@@ -139,3 +139,12 @@ def test_a_local_time_that_occurs_twice_is_the_first_and_a_skipped_one_is_none()
             assert after[0] == before[1]
     assert {offset for *_, offset in berlin} == {hour, 2 * hour}
     assert stretches("UTC") == [(-(2**62), 2**62, 0)]
+
+
+def test_made_ids_are_none_of_the_log_and_are_in_the_digest():
+    made = Columns(NATIVE.fields, made_ids=True)
+    assert NATIVE.own_ids
+    assert made.has_ids
+    assert not made.own_ids
+    assert not Columns({"work": Column("w"), "started_at": Column("t")}).own_ids
+    assert made.digest != Columns(NATIVE.fields).digest

@@ -29,7 +29,8 @@ LAYERS = (
     {"posted"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
-    | {"checks", "reports", "standing", "usages", "settlement", "tallies", "rebuilding"},
+    | {"checks", "reports", "standing", "usages", "settlement", "tallies", "rebuilding"}
+    | {"exporting"},
     {"client"},
     {"demo"},
     {"cli"},

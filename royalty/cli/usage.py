@@ -244,6 +244,41 @@ def convert(
 
 
 @command(usage)
+def export(
+    run: Run,
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="The file to write.")],
+    since: Annotated[
+        str, typer.Option("--since", metavar="DAY", help="The first UTC day, inclusive.")
+    ],
+    until: Annotated[
+        str, typer.Option("--until", metavar="DAY", help="The last UTC day, inclusive.")
+    ],
+    form: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="dsr: DDEX sales report, flat file.")
+    ] = "dsr",
+    platform: PLATFORM = None,
+) -> None:
+    """Write what was reported and paid over a period as a sales report of the field.
+
+    Sums of a work and kind from the chain's events; leaves that nobody has settled are not among them.
+    DDEX's standards need their free licence; no conformance is claimed.
+    """
+    from royalty import exporting
+
+    run.platform = platform
+    made = exporting.export(run.royalty, out, since=since, until=until, format=form)
+    symbol = run.royalty.token.symbol
+    total = sum(line.amount_nano for line in made.lines)
+    run.emit(
+        made.document(),
+        lambda: (
+            f"{counted(len(made.lines), 'line')} of {counted(made.document()['works'], 'work')},"
+            f" {format_nano(total)} {symbol}, written to {made.out}"
+        ),
+    )
+
+
+@command(usage)
 def forget(
     run: Run,
     month: Annotated[str, typer.Argument(metavar="MONTH", help="YYYY-MM, all its days closed.")],

@@ -184,6 +184,8 @@ class _Report:
                 resource = record.get("TransactedResource", "")
                 kind = self._kind(record)
                 units = _units("Usages", record) - _returns(record)
+                if kind == "excerpt":
+                    units *= _seconds(record, "DurationUsed")
                 self._add(rows, number, self.block.works.get(resource), kind, units)
                 used[resource] = used.get(resource, 0) + (units if kind == "view" else 0)
             except ValueError as error:
@@ -192,7 +194,9 @@ class _Report:
             try:
                 names = ("ISRC", "ISWC", "Title")
                 works = (record.get(f"ReferencedCreation{name}") for name in names)
-                units = _seconds(record) * used.get(record.get("CueResourceReference", ""), 0)
+                units = _seconds(record, "CueDuration") * used.get(
+                    record.get("CueResourceReference", ""), 0
+                )
                 self._add(rows, number, next(filter(None, works), None), "excerpt", units)
             except ValueError as error:
                 rows.bad.append((number, str(error)))
@@ -204,8 +208,10 @@ class _Report:
             return "download"
         if "stream" in use.lower():
             return "view"
+        if "excerpt" in use.lower():
+            return "excerpt"
         raise ValueError(
-            f"its summary record's UseType is neither stream nor download: '{use[:40]}'"
+            f"its summary record's UseType is no stream, download or excerpt: '{use[:40]}'"
         )
 
     def _add(self, rows: Rows, number: int, work: str | None, kind: str, units: int) -> None:
@@ -239,12 +245,12 @@ def _returns(record: Record) -> int:
     return _units("Returns", record) if "Returns" in record else 0
 
 
-def _seconds(record: Record) -> int:
-    """Return the whole seconds of a cue, of an ISO 8601 duration such as PT1M30S."""
-    text = record.get("CueDuration", "")
+def _seconds(record: Record, name: str) -> int:
+    """Return the whole seconds of a cell, of an ISO 8601 duration such as PT1M30S."""
+    text = record.get(name, "")
     found = _LENGTH.fullmatch(text)
     if found is None or text == "PT":
-        raise ValueError("CueDuration is not a duration")
+        raise ValueError(f"{name} is not a duration")
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return hours * 3600 + minutes * 60 + seconds
 

@@ -402,9 +402,12 @@ def reported_twice(rows: Iterable[Finding], cells: Collection[Cell]) -> list[Fin
 
 
 def reused_evidence(evidence: Mapping[tuple[str, int], bytes]) -> set[tuple[str, int]]:
-    """Return the (platform, batch) pairs whose evidence another batch carries too."""
-    times = Counter(evidence.values())
-    return {batch for batch, digest in evidence.items() if times[digest] > 1}
+    """Return the (platform, batch) pairs whose evidence another batch of the same platform carries too.
+
+    Digests are public and posting is free: who copies another platform's accuses nobody by it.
+    """
+    times = Counter((platform, digest) for (platform, _), digest in evidence.items())
+    return {batch for batch, digest in evidence.items() if times[batch[0], digest] > 1}
 
 
 def shortfall_percent(logged_nano: int, credited: int) -> str | None:

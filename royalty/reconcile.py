@@ -499,7 +499,7 @@ def _about(reason: Reason, batch: Batch) -> Finding:
 
 
 def _reused(book: _Book) -> list[Finding]:
-    """Return the batches of the period whose evidence any batch of the chain carries too.
+    """Return the batches of the period whose evidence another batch of the platform, of any day, carries too.
 
     A batch without evidence (32 zero bytes) shares it with nobody.
     """

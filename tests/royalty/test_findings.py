@@ -291,9 +291,10 @@ def test_too_much_from_rows_in_two_batches_is_reported_twice() -> None:
     assert [row.difference_nano for row in twice] == [row.difference_nano for row in rows]
 
 
-def test_one_digest_in_two_batches_names_both() -> None:
-    digests = {("0xa", 1): b"1", ("0xa", 2): b"2", ("0xb", 1): b"2"}
-    assert reused_evidence(digests) == {("0xa", 2), ("0xb", 1)}
+def test_one_digest_in_two_batches_names_both_but_no_platform_that_it_was_copied_from() -> None:
+    digests = {("0xa", 1): b"1", ("0xa", 2): b"2", ("0xa", 7): b"2", ("0xb", 1): b"2"}
+    assert reused_evidence(digests) == {("0xa", 2), ("0xa", 7)}
+    assert reused_evidence({("0xa", 1): b"1", ("0xb", 1): b"1"}) == set()
 
 
 @pytest.mark.parametrize(

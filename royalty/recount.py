@@ -58,7 +58,9 @@ def counted(
         ingest.flush(store, whole=True)
     with engine() as connection:
         make_rows(connection)
-        sources = read_rows(connection, question.sources, progress) if question.sources else []
+        sources = []
+        if question.sources:
+            sources = read_rows(connection, question.sources, progress, question.policy)
         counting = Counting(connection, matcher, question.policy, question.period)
         counting.add(GOOD_ROWS)
         alone = counting.result(sources, *_rows_read(connection))
@@ -97,10 +99,10 @@ def count_day(
     Equal rows are one row here, so `duplicate` is smaller than where a log is counted alone; all else
     is as if every row that ever came were counted at once.
     """
-    from royalty.logs import REASONS, Count, Counting
+    from royalty.logs import Count, Counting
 
     if not staged.has_rows(day):
-        return Count(0, 0, dict.fromkeys(REASONS, 0), 0, [], [], [], 0, [])
+        return Count(0, 0, dict.fromkeys(question.policy.reasons, 0), 0, [], [], [], 0, [])
     only = Period(day, day)
     counting = Counting(connection, matcher, question.policy, only)
     last = (resend or question.columns.resend) == "last"

@@ -2,8 +2,9 @@
 
 The table `rows`: `file` (place of the source, from 0), `line`, `usage_id` (null: the file has no ids),
 `work`, `kind` (as the ledger numbers it), `started_us` (since 1970), `day` (since 1970), `watched_us`,
-`duration_us`, `identity` (viewer, else session), `resend` (whether the last of an id counts), and
-`malformed` (why the row cannot be used, else null). Everything is text or an integer.
+`duration_us`, `identity` (viewer, else session), `resend` (whether the last of an id counts), what the
+steps of the policy need (`royalty.logs.steps`), and `malformed` (why the row cannot be used, else null).
+Everything is text or an integer.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from royalty.logs.csvrows import read_csv
 from royalty.logs.jsonrows import read_json
 from royalty.logs.lines import BLOCK
 from royalty.logs.parquetrows import read_parquet
+from royalty.logs.policy import Policy
 from royalty.logs.sources import Source, decompressed, opened, read_chunks
+from royalty.logs.steps import STEP_COLUMNS, Coder, insert_sql
 from royalty.logs.zones import stretches
 from royalty.usage import Kind
 
@@ -48,6 +51,7 @@ ROW_COLUMNS = (
     "duration_us BIGINT",
     "identity VARCHAR",
     "resend BOOLEAN",
+    *(f"{name} {kind}" for name, kind in STEP_COLUMNS),
 )
 
 
@@ -92,12 +96,16 @@ def engine(memory: str = "1GB", threads: int | None = None) -> Iterator[DuckDBPy
 
 
 def read_rows(
-    con: DuckDBPyConnection, sources: Sequence[Source], progress: Progress | None = None
+    con: DuckDBPyConnection,
+    sources: Sequence[Source],
+    progress: Progress | None = None,
+    policy: Policy | None = None,
 ) -> list[Source]:
     """Read files into the table `rows` and return the sources with their SHA-256 and number of rows.
 
-    `file` goes on from what the table already holds. Raises InputError where a file cannot be read as a
-    whole, or where no file has a row. `progress` is called with the bytes read and the bytes there are.
+    Of the fields that only steps need, those that the policy's steps need are read. `file` goes on from
+    what the table already holds. Raises InputError where a file cannot be read as a whole, lacks a column
+    of a step, or where no file has a row. `progress` is called with the bytes read and those there are.
     """
     if not sources:
         raise InputError("no log was given; name at least one file")
@@ -106,7 +114,7 @@ def read_rows(
     meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
     read = []
     for at, source in enumerate(sources):
-        read.append(_read_source(con, source, first + at, meter))
+        read.append(_read_source(con, source, first + at, meter, policy or Policy()))
     if not any(source.rows for source in read):
         raise InputError(f"{read[0].path} has no rows" if len(read) == 1 else "no file has a row")
     return read
@@ -117,8 +125,11 @@ def make_rows(con: DuckDBPyConnection) -> None:
     con.execute(f"CREATE TABLE IF NOT EXISTS rows ({', '.join(ROW_COLUMNS)}, malformed VARCHAR)")
 
 
-def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Meter) -> Source:
+def _read_source(
+    con: DuckDBPyConnection, given: Source, file: int, meter: _Meter, policy: Policy
+) -> Source:
     digest = sha256()
+    source = replace(given, columns=given.columns.for_steps(policy.needs))
     rows = 0
     with opened(source.path) as raw, tempfile.TemporaryDirectory(prefix="royalty-") as folder:
         chunks = _hashed(
@@ -127,18 +138,21 @@ def _read_source(con: DuckDBPyConnection, source: Source, file: int, meter: _Met
             lambda: meter.at(raw.done),
         )
         reading = _open_reading(source, chunks, Path(folder))
-        insert = _insert_sql(source.columns, reading.names, file)
+        coder = Coder(policy, source.columns, reading.names, source.path)
+        insert = _insert_sql(source.columns, reading.names, file, policy)
         zone = source.columns.fields["started_at"].zone
         _make_zone(con, zone)
         for table in reading.tables:
             rows += table.num_rows
-            con.register("batch", table)
+            con.register("batch", coder.coded(table))
             con.execute(insert)
             con.unregister("batch")
         for _ in chunks:
             pass
+        if source.format == "json":
+            coder.check(rows)
         meter.done(raw.done)
-    return replace(source, sha256="0x" + digest.hexdigest(), rows=rows)
+    return replace(given, sha256="0x" + digest.hexdigest(), rows=rows)
 
 
 def _open_reading(source: Source, chunks: Iterator[bytes], folder: Path) -> Reading:
@@ -186,8 +200,9 @@ def _make_zone(con: DuckDBPyConnection, zone: str | None) -> None:
     con.executemany("INSERT INTO zone VALUES (?, ?, ?)", stretches(zone))
 
 
-def _insert_sql(columns: Columns, names: Sequence[str], file: int) -> str:
+def _insert_sql(columns: Columns, names: Sequence[str], file: int, policy: Policy) -> str:
     """Return the SQL that reads the registered table `batch` into `rows`."""
+    step_texts, step_columns = insert_sql(policy)
     texts = {name: _text_sql(column, names) for name, column in columns.fields.items()}
     started = columns.fields["started_at"]
     watched, duration = (
@@ -206,7 +221,7 @@ WITH texts AS (
     nullif({texts.get("watched_seconds") or missing}, '') AS watched_text,
     nullif({texts.get("duration_seconds") or missing}, '') AS duration_text,
     coalesce(nullif({texts.get("viewer") or missing}, ''), nullif({texts.get("session") or missing}, ''))
-      AS identity
+      AS identity{step_texts}
   FROM batch
 ), shapes AS (
   SELECT *, {_micro_sql("watched_text", _places(watched))} AS watched_micro,
@@ -236,6 +251,7 @@ SELECT {file}, line,
   CASE WHEN malformed IS NULL THEN duration_us END,
   CASE WHEN malformed IS NULL THEN identity END,
   {str(columns.resend == "last").upper()},
+  {step_columns},
   malformed
 FROM judged"""
 

@@ -144,6 +144,7 @@ class Usage:
         *,
         columns: str | Path | None = None,
         separator: str | None = None,
+        policy: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Ingested:
         """Keep the rows of files (`-`: standard input) for later reports; see `royalty.ingest.ingest`.
@@ -154,7 +155,9 @@ class Usage:
 
         store = store_of(self._session)
         named = [logs] if isinstance(logs, str | Path) else logs
-        return ingest(store, named, columns=columns, separator=separator, progress=progress)
+        return ingest(
+            store, named, columns=columns, separator=separator, policy=policy, progress=progress
+        )
 
     def forget(self, month: str) -> None:
         """Destroy the secret of a month (`YYYY-MM`) of which every day is closed; see `UsageStore.forget`.

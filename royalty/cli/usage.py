@@ -178,6 +178,7 @@ def ingest(
     logs: FILES,
     columns: COLUMNS = None,
     separator: SEPARATOR = None,
+    policy: POLICY = None,
     platform: PLATFORM = None,
 ) -> None:
     """Keep the rows of files for later reports; the same rows again add nothing.
@@ -195,6 +196,7 @@ def ingest(
             logs,
             columns=columns,
             separator=separator,
+            policy=policy,
             progress=advance,
         )
     run.emit(found.document(), lambda: _ingested_text(found), findings=bool(found.malformed))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from royalty.checks import Check, check
 from royalty.days import parse_day
 from royalty.errors import NodeRefused, NodeTimeout, NodeUnreachable
+from royalty.explain import Explanation, explain
 from royalty.files import write_json
 from royalty.questions import Day, Logs
 from royalty.recorder import FLUSH_BYTES, FLUSH_SECONDS, Recorder
@@ -69,6 +70,38 @@ class Usage:
             partial=partial,
             out=out,
             max_excluded=max_excluded,
+        )
+
+    def explain(
+        self,
+        usage_id: str,
+        logs: Logs,
+        *,
+        day: Day | None = None,
+        since: Day | None = None,
+        until: Day | None = None,
+        works: str | Path | None = None,
+        columns: str | Path | None = None,
+        policy: str | Path | None = None,
+        separator: str | None = None,
+        partial: bool = False,
+    ) -> Explanation:
+        """Return what happened to the rows with an id, rule by rule; see `royalty.explain.explain`.
+
+        >>> royalty.usage.explain("a1", "views.csv", day="2026-11-19").rows  # doctest: +SKIP
+        """
+        return explain(
+            self._session,
+            usage_id,
+            logs,
+            day=day,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            separator=separator,
+            partial=partial,
         )
 
     def report(

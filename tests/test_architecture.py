@@ -29,7 +29,7 @@ LAYERS = (
     {"posted"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
-    | {"checks", "reports", "standing", "usages", "settlement", "tallies"},
+    | {"checks", "explain", "reports", "standing", "usages", "settlement", "tallies"},
     {"client"},
     {"demo"},
     {"cli"},

@@ -33,6 +33,7 @@ from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
     from royalty.checks import Check
+    from royalty.explain import Explanation, Told
     from royalty.ingest import Ingested
     from royalty.standing import Status
     from royalty.terms import Item
@@ -68,6 +69,8 @@ DATA = Annotated[
     typer.Option("--data", metavar="FILE|DIR", help="The data of the tally, or where it lies."),
 ]
 BATCH = Annotated[int, typer.Argument(metavar="BATCH", min=1, help="The batch's number.")]
+
+USAGE_ID = Annotated[str, typer.Argument(metavar="USAGE_ID", help="The id, as the log writes it.")]
 
 usage = noun_app("What a log comes to, and reporting it to the ledger, once.")
 
@@ -118,6 +121,47 @@ def check(
         )
     symbol = run.royalty.token.symbol
     run.emit(found.document(), lambda: _check_text(found, symbol), findings=found.findings)
+
+
+@command(usage)
+def explain(
+    run: Run,
+    usage_id: USAGE_ID,
+    logs: LOGS,
+    day: DAY = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    works: WORKS = None,
+    columns: COLUMNS = None,
+    policy: POLICY = None,
+    separator: SEPARATOR = None,
+    partial: PARTIAL = False,
+    platform: PLATFORM = None,
+) -> None:
+    """Show what happened to one usage of logs, rule by rule, and what it comes to.
+
+    Exit 1 where no row has the id, or what it comes to is held.
+    """
+    from royalty import explain as explaining
+
+    run.platform = platform
+    with counting() as advance:
+        found = explaining.explain(
+            run.royalty,
+            usage_id,
+            logs,
+            day=day,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            separator=separator,
+            partial=partial,
+            progress=advance,
+        )
+    symbol = run.royalty.token.symbol
+    run.emit(found.document(), lambda: _explained_text(found, symbol), findings=found.findings)
 
 
 @command(usage, sends=True)
@@ -254,6 +298,29 @@ def adopt(
 
 
 # --- text ---
+
+
+def _explained_text(found: Explanation, symbol: str) -> str:
+    if not found.rows:
+        return (
+            f"no row has the id {clean(found.usage_id, 60)}: looked at {counted(found.rows_read, 'row')}"
+            f" of {counted(found.files, 'file')}. Ids are text, compared as they are written."
+        )
+    return "\n\n".join(_told_text(row, symbol) for row in found.rows)
+
+
+def _told_text(row: Told, symbol: str) -> str:
+    story = row.story
+    lines = [f"{clean(str(story.path), 60)}, line {story.line}: {story.reason or 'qualified'}"]
+    lines += [f"  {one.rule:<16} {one.outcome:<8} {clean(one.detail, 400)}" for one in story.rules]
+    for item in row.items:
+        price = f"{format_nano(item.price_nano)} {symbol}"
+        lines.append(
+            f"  {item.units:,} x {item.kind.word} of {item.work} under deal {item.version} at {price}:"
+            f" {format_nano(item.amount_nano)} {symbol}"
+        )
+        lines.append(f"  held: {item.held}" if item.held else "  not held")
+    return "\n".join(lines)
 
 
 def _ingested_text(found: Ingested) -> str:

@@ -242,7 +242,7 @@ WITH texts AS (
   SELECT *, {_malformed_sql(columns)} AS malformed FROM read
 )
 SELECT {file}, line,
-  CASE WHEN malformed IS NULL THEN usage_id END,
+  usage_id,
   CASE WHEN malformed IS NULL THEN work END,
   CASE WHEN malformed IS NULL THEN kind END,
   CASE WHEN malformed IS NULL THEN started_us END,

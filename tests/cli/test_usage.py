@@ -107,6 +107,71 @@ def test_check_finds_too_much_excluded(here: World, usage: Run, percent: str, co
     usage("check", mixed(here), "--day", DAY, "--max-excluded", percent, exit=code)
 
 
+def test_explain_tells_each_rule_of_a_row_and_what_it_comes_to(here: World, usage: Run) -> None:
+    made = usage("explain", "4", mixed(here), "--day", DAY)
+    (row,) = made["rows"]
+    rules = row.pop("rules")
+    assert [rule["rule"] for rule in rules] == list(EXCLUDED)
+    assert {rule["outcome"] for rule in rules} == {"passed"}
+    assert row.pop("file").endswith("mixed.csv")
+    assert row == {
+        "line": 5,
+        "work_id": here.work(1),
+        "reason": None,
+        "units": {"view": 0, "download": 0, "excerpt": 12},
+        "day": DAY,
+        "work": here.work(1),
+        "kind": "excerpt",
+        "version": 1,
+        "price_nano": "100000",
+        "price": "0.0001",
+        "amount_nano": "1200000",
+        "amount": "0.0012",
+        "held": None,
+    }
+    assert (made["found"], made["files"], made["rows_read"]) == (True, 1, 10)
+
+
+def test_explain_tells_the_numbers_of_what_excludes_and_every_row_with_the_id(
+    here: World, usage: Run
+) -> None:
+    shown = usage("explain", "8", mixed(here), "--day", DAY, json=False).stdout
+    assert "below_threshold  excluded watched 4 s < 30 s (minimum_seconds)" in shown
+    made = usage("explain", "1", mixed(here), "--day", DAY)
+    assert [(row["line"], row["reason"]) for row in made["rows"]] == [(2, None), (6, "duplicate")]
+    assert made["rows"][1]["rules"][-1]["outcome"] == "excluded"
+    malformed = usage("explain", "5", mixed(here), "--day", DAY)["rows"]
+    assert [row["rules"][-1]["detail"] for row in malformed] == ["watched_seconds cannot be read"]
+
+
+def test_explain_says_that_an_id_is_not_in_the_logs(here: World, usage: Run) -> None:
+    made = usage("explain", "10", mixed(here), "--day", DAY, exit=1)
+    assert (made["found"], made["rows"], made["rows_read"]) == (False, [], 10)
+    shown = usage("explain", "10", mixed(here), "--day", DAY, exit=1, json=False).stdout
+    assert "no row has the id 10: looked at 10 rows of 1 file" in shown
+
+
+def test_explain_finds_what_is_held_and_refuses_a_log_without_ids(
+    here: World, usage: Run, run: Run
+) -> None:
+    run("platform", "accept", here.catalogue, "--max-view", "0.001", "--account", "dev1")
+    made = usage("explain", "1", mixed(here), "--day", DAY, exit=1)
+    assert made["rows"][0]["held"] == "dearer_than_accepted"
+    columns = here.folder / "columns.toml"
+    columns.write_text(
+        'work = "work"\nstarted_at = "started_at"\nkind = {value = "download"}\nviewer = "viewer"\n'
+    )
+    refused = usage("explain", "1", mixed(here), "--day", DAY, "--columns", columns, exit=2)
+    assert "this log has no ids" in refused.stderr
+
+
+def test_check_counts_under_a_shipped_policy_by_its_name(here: World, usage: Run) -> None:
+    log = mixed(here)
+    assert usage("check", log, "--day", DAY, "--policy", "default")["excluded"] == EXCLUDED
+    refused = usage("check", log, "--day", DAY, "--policy", "peertube", exit=2)
+    assert "no column 'session', which [repeat] of the policy peertube needs" in refused.stderr
+
+
 def test_report_has_the_shape_that_scripts_rely_on(here: World, usage: Run) -> None:
     made = usage("report", mixed(here), "--day", DAY, "--evidence", "evidence")
     (args,) = here.reported()

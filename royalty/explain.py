@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
+from royalty.checks import spikes_held
 from royalty.days import format_day
 from royalty.errors import InputError
-from royalty.questions import Accepted, Asked, Logs, read_question, require_over
-from royalty.terms import Item
-from royalty.usage import units_of
+from royalty.questions import Accepted, Asked, Logs, Question, read_question, require_over
+from royalty.terms import Held, Item
+from royalty.usage import Kind, WorkRef, units_of
 
 if TYPE_CHECKING:
     from royalty.client import Royalty
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The story of one row; `items` are its units with deal, price and whether they are held."""
+    """The story of one row; `items` are its units with deal, price and whether they are held.
+
+    `spike` is what is held of all units of its work, kind and day, as far more than usual.
+    """
 
     story: Story
     items: tuple[Item, ...] = ()
+    spike: Item | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON row; amounts are ints of nano-tokens. What is not qualified has no unit."""
@@ -45,6 +50,8 @@ class Told:
                 "amount_nano": item.amount_nano,
                 "held": item.held,
             }
+        if self.spike is not None:
+            found["spike_hold_units"] = self.spike.units
         return found
 
 
@@ -60,7 +67,8 @@ class Explanation:
     @property
     def findings(self) -> bool:
         """Whether the id is in no row, or what it comes to is held."""
-        return not self.rows or any(item.held for row in self.rows for item in row.items)
+        held = any(item.held for row in self.rows for item in row.items)
+        return not self.rows or held or any(row.spike for row in self.rows)
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -107,8 +115,28 @@ def explain(
         question.policy,
         progress=progress,
     )
-    rows = tuple(
-        Told(story, tuple(accepted.items(session, [story.unit] if story.unit else [])))
-        for story in stories
-    )
-    return Explanation(usage_id, rows, len(sources), sum(source.rows for source in sources))
+    spikes = _spikes(session, question, accepted) if any(one.unit for one in stories) else {}
+    rows = []
+    for story in stories:
+        items = tuple(accepted.items(session, [story.unit] if story.unit else []))
+        spike = next((spikes[key] for item in items if (key := _subject(item)) in spikes), None)
+        rows.append(Told(story, items, spike))
+    return Explanation(usage_id, tuple(rows), len(sources), sum(source.rows for source in sources))
+
+
+def _spikes(
+    session: Royalty, question: Question, accepted: Accepted
+) -> dict[tuple[int, WorkRef, Kind], Item]:
+    """Return what is held as spikes of a log, by day, work and kind; a spike is one of whole days."""
+    from royalty.logs import count
+
+    if question.policy.spike_multiple is None:
+        return {}
+    matcher = accepted.matcher(session, question.works_map)
+    counted = count(question.sources, question.period, matcher, question.policy)
+    items = spikes_held(session, question, accepted.items(session, counted.units))
+    return {_subject(item): item for item in items if item.held is Held.SPIKE_HOLD}
+
+
+def _subject(item: Item) -> tuple[int, WorkRef, Kind]:
+    return item.day, item.work, item.kind

@@ -25,14 +25,15 @@ Progress = Callable[[int, int], None]
 class Counted:
     """The sources alone over the period, as `usage check` counts them, and each of its days whole.
 
-    `resend` says of each day which row of an id counts: `first` or `last`. Of `closed` days only what
-    came late is counted.
+    `resend` says of each day which row of an id counts: `first` or `last`. Of `closed` days only what came
+    late is counted. `released` are spikes of the period that a person let go, None where none are held.
     """
 
     alone: Count
     days: Mapping[int, Count]
     resend: Mapping[int, str]
     closed: Collection[int] = ()
+    released: tuple[str, ...] | None = None
 
 
 @contextmanager

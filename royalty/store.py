@@ -3,6 +3,7 @@
     store/rows/<day>/<n>-<sum>.parquet   the rows of days that were reported, each distinct row once
     store/ids/<day>/<n>-<sum>.parquet    ids alone, of the day before a reported one (for rule 2)
     store/secrets/<YYYY-MM>.key          32 bytes that key the hashes of that month's viewers, mode 0600
+    store/released.json                  spikes that a person let go: day and work
     store/works.csv                      the platform's map, as far as reports have used it
     store/ingest/                        what recorders wrote that is not in the files yet (segments)
     store/closed/<day>.parquet           a day that retention closed: its rows, 8 bytes each for the ids
@@ -51,6 +52,7 @@ SECRET_BYTES = 32
 IDENTITY_BYTES = 8
 LOCK_SECONDS = 30.0
 MAP_FILE = "works.csv"
+RELEASED_FILE = "released.json"
 STAGING = ".staging"
 LAST_MARK = "last"
 MAX_PARTS = 8
@@ -267,6 +269,27 @@ class UsageStore:
         from royalty.files import write_whole
 
         write_whole(self.folder / MAP_FILE, map_csv(works))
+
+    def released(self) -> frozenset[tuple[int, WorkRef]]:
+        """Return the spikes that a person let go, by day and work; InputError where the file is damaged."""
+        path = self.folder / RELEASED_FILE
+        try:
+            listed = json.loads(path.read_text()) if path.exists() else []
+            return frozenset((int(day), WorkRef.parse(work)) for day, work in listed)
+        except (ValueError, TypeError, InputError):
+            raise InputError(f"{path} is damaged; bring it back from a copy") from None
+
+    def release(self, spikes: Iterable[tuple[int, WorkRef]]) -> None:
+        """Write down that spikes are let go, for every count to come; durable when this returns."""
+        from royalty.files import write_whole
+
+        known = self.released()
+        every = known | set(spikes)
+        if every != known:
+            make_folder(self.folder)
+            listed = sorted((day, str(work)) for day, work in every)
+            write_whole(self.folder / RELEASED_FILE, json.dumps(listed) + "\n")
+            sync(self.folder)
 
     def parts(self, what: str, day: int) -> list[Path]:
         """Return the Parquet files of a day's `rows` or `ids`, in the order of their making."""

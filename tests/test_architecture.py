@@ -20,7 +20,7 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"},
+    | {"terms", "spikes", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments"},

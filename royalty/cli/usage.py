@@ -320,6 +320,9 @@ def _told_text(row: Told, symbol: str) -> str:
             f" {format_nano(item.amount_nano)} {symbol}"
         )
         lines.append(f"  held: {item.held}" if item.held else "  not held")
+    if row.spike is not None:
+        units = counted(row.spike.units, "unit")
+        lines.append(f"  spike_hold: {units} of this work, kind and day are held, this one perhaps")
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ MAX_SETTING = Decimal(10**9)
 MAX_FRACTION = Decimal(1000)
 MAX_PLACES = 18
 MAX_TEXT = 100
+MAX_SPIKE_DAYS = 366
 FOLDER = Path(__file__).parent / "policies"
 SHIPPED = ("default", "counter", "peertube")
 """The policies that come with the package, by name; a file of such a name is written `./counter`."""
@@ -32,6 +33,7 @@ _SECTIONS = {
     "autoplay": ("exclude",),
     "territory": ("only",),
     "repeat": ("seconds",),
+    "spike": ("multiple", "above", "days"),
 }
 
 REASONS = (
@@ -69,6 +71,7 @@ class Policy:
     Seconds and the fraction are exact decimals. `sections` and `at_most_duration` change the watched
     time; the others exclude: `statuses` that are accepted, the list of robots by its version and SHA-256,
     `own_plays`, `autoplay`, the `territories` that count, `repeat_seconds` of a session's window.
+    What lies above `spike_multiple` times the median of `spike_days`, and `spike_above`, is held.
     Raises InputError for a number that is negative, not finite, too large, or of more than 18 places.
     """
 
@@ -87,6 +90,9 @@ class Policy:
     autoplay: bool = False
     territories: tuple[str, ...] = ()
     repeat_seconds: Decimal | None = None
+    spike_multiple: Decimal | None = None
+    spike_above: int = 100
+    spike_days: int = 28
 
     def __post_init__(self) -> None:
         for what, text in (("name", self.name), ("version", self.version)):
@@ -98,6 +104,11 @@ class Policy:
         _check_number("[cap] per_viewer_work_day", Decimal(self.per_viewer_work_day), MAX_SETTING)
         if self.repeat_seconds is not None:
             _check_number("[repeat] seconds", self.repeat_seconds, MAX_SETTING)
+        if self.spike_multiple is not None:
+            _check_number("[spike] multiple", self.spike_multiple, MAX_SETTING)
+            _check_number("[spike] above", Decimal(self.spike_above), MAX_SETTING)
+        if not 1 <= self.spike_days <= MAX_SPIKE_DAYS:
+            raise InputError(f"policy: [spike] days is 1 to {MAX_SPIKE_DAYS}")
         _check_lists(self)
 
     @classmethod
@@ -144,6 +155,9 @@ class Policy:
             repeat_seconds=_decimal(sections["repeat"], "seconds", Decimal(0), where)
             if "seconds" in sections["repeat"]
             else None,
+            spike_multiple=_multiple(sections["spike"], where),
+            spike_above=_whole(sections["spike"], "above", default.spike_above, where),
+            spike_days=_whole(sections["spike"], "days", default.spike_days, where),
         )
 
     def document(self) -> dict[str, Any]:
@@ -175,8 +189,18 @@ class Policy:
             "autoplay": {"exclude": True} if self.autoplay else {},
             "territory": {"only": list(self.territories)} if self.territories else {},
             "repeat": {} if repeat is None else {"seconds": decimal_text(repeat)},
+            "spike": self._spike(),
         }
         return {name: settings for name, settings in found.items() if settings}
+
+    def _spike(self) -> dict[str, Any]:
+        if self.spike_multiple is None:
+            return {}
+        return {
+            "multiple": decimal_text(self.spike_multiple),
+            "above": self.spike_above,
+            "days": self.spike_days,
+        }
 
     def _robots(self) -> dict[str, str]:
         if not self.robots_sha256:
@@ -332,6 +356,14 @@ def _flag(section: Mapping[str, Any], key: str, where: str) -> bool:
     if not isinstance(value, bool):
         raise InputError(f"{where}: {key} is true or false")
     return value
+
+
+def _multiple(section: Mapping[str, Any], where: str) -> Decimal | None:
+    if section and "multiple" not in section:
+        raise InputError(
+            f"{where}: [spike] needs a multiple; leave the section out to switch it off"
+        )
+    return _decimal(section, "multiple", Decimal(0), where) if section else None
 
 
 def _listed(section: Mapping[str, Any], key: str, kind: type, where: str) -> list[Any]:

@@ -7,6 +7,7 @@ must be kept while no node answers.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,7 @@ class Usage:
         publish: str | Path | None = None,
         uri: str | None = None,
         settle: bool = True,
+        release: Iterable[str] = (),
         into: Report | None = None,
         say: Say | None = None,
     ) -> Report:
@@ -152,6 +154,7 @@ class Usage:
             publish=publish,
             uri=uri,
             settle=settle,
+            release=release,
             into=into,
             say=say,
         )

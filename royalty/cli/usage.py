@@ -68,6 +68,14 @@ DATA = Annotated[
     str | None,
     typer.Option("--data", metavar="FILE|DIR", help="The data of the tally, or where it lies."),
 ]
+RELEASE = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--release",
+        metavar="WORK:DAY",
+        help="Let go a spike that was held, such as 12/3:2026-11-19.",
+    ),
+]
 BATCH = Annotated[int, typer.Argument(metavar="BATCH", min=1, help="The batch's number.")]
 
 USAGE_ID = Annotated[str, typer.Argument(metavar="USAGE_ID", help="The id, as the log writes it.")]
@@ -186,6 +194,7 @@ def report(
     publish: PUBLISH = None,
     uri: URI = None,
     settle: SETTLE = True,
+    release: RELEASE = None,
 ) -> None:
     """Report the usage in logs, and what was recorded; late rows send the difference, the same log nothing.
 
@@ -213,6 +222,7 @@ def report(
         publish=publish,
         uri=uri,
         settle=settle,
+        release=release or (),
     )
 
 

@@ -230,6 +230,80 @@ def test_held_makes_check_and_report_exit_1(here: World, usage: Run, run: Run) -
     assert here.reported() == []
 
 
+SPIKE = "[spike]\nmultiple = 2\nabove = 1\ndays = 7\n"
+
+
+def test_a_spike_is_held_until_it_is_released_and_stays_so(
+    here: World, usage: Run, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(SPIKE)
+    options = ("--day", DAY, "--policy", policy)
+    log = here.views("views.csv", 5, 1)
+    held = [
+        {
+            "reason": "spike_hold",
+            "work": here.work(0),
+            "units": {"view": 4, "download": 0, "excerpt": 0},
+            "amount_nano": "12000000",
+            "amount": "0.012",
+        }
+    ]
+    assert usage("check", log, *options, exit=1)["held"] == held
+    made = usage("report", log, *options, exit=1)
+    assert (made["held"], here.views_on_chain()) == (held, [1, 1, 0])
+    told = usage("explain", f"{DAY}-0-0", log, *options, exit=1)["rows"]
+    assert [row["spike_hold_units"] for row in told] == [4]
+    assert (
+        usage("report", log, *options, exit=1)["batches"] == []
+    )  # the same log again changes nothing
+
+    name = f"{here.work(0)}:{DAY}"
+    previewed = usage("report", log, *options, "--release", name, "--dry-run")
+    assert previewed["batches"][0]["units"]["view"] == 4
+    assert usage("check", log, *options, exit=1)["held"] == held  # a dry run lets nothing go
+    made = usage("report", log, *options, "--release", name, "--evidence", "evidence")
+    assert (made["held"], here.views_on_chain()) == ([], [5, 1, 0])
+    (manifest,) = (here.folder / "evidence").glob("manifest-*.json")
+    assert json.loads(manifest.read_text())["released"] == [name]
+
+    late = here.views("late.csv", 9, 1)
+    made = usage("report", late, *options)  # let go once is let go for every recount
+    assert (made["held"], here.views_on_chain()) == ([], [9, 1, 0])
+
+
+def test_the_days_before_say_what_is_usual(here: World, usage: Run, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(SPIKE + "[cap]\nper_viewer_work_day = 99\n")
+    first, second = here.views("first.csv", 3), here.views("second.csv", 8, day=NEXT)
+    usage("report", first, "--day", DAY, "--policy", policy, "--release", f"{here.work(0)}:{DAY}")
+    found = usage("check", second, "--day", NEXT, "--policy", policy, exit=1)
+    assert [row["units"]["view"] for row in found["held"]] == [8 - (2 * 3 + 1)]
+    made = usage("report", second, "--day", NEXT, "--policy", policy, exit=1)
+    assert [row["units"]["view"] for row in made["held"]] == [1]
+    assert here.views_on_chain(NEXT) == [7, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("release", "spike", "why"),
+    [
+        ("{work}:" + NEXT, SPIKE, "not one that is reported now"),
+        ("{work}:" + DAY, "", "has none"),
+        ("99/9:" + DAY, SPIKE, "no units on that day"),
+        ("{work}", SPIKE, "is not WORK:DAY"),
+    ],
+)
+def test_a_release_of_what_is_not_held_is_refused(
+    here: World, usage: Run, tmp_path: Path, release: str, spike: str, why: str
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(spike)
+    log, named = here.views("views.csv", 5), release.format(work=here.work(0))
+    made = usage("report", log, "--day", DAY, "--policy", policy, "--release", named, exit=2)
+    assert why in made.stderr
+    assert here.reported() == []
+
+
 def test_money_that_does_not_suffice_is_named_before_anything_is_sent(
     here: World, usage: Run
 ) -> None:

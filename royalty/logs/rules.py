@@ -144,7 +144,8 @@ SELECT today.*, dealt.catalogue, dealt.index,
   CASE
     WHEN duplicates.number IS NOT NULL THEN 'duplicate'
     WHEN today.day NOT BETWEEN {asked.since} AND {asked.until} THEN 'outside_period'
-    WHEN dealt.work IS NULL THEN 'unmatched_work'{steps.reasons_sql(policy)}
+    WHEN dealt.work IS NULL THEN 'unmatched_work'
+    {steps.reasons_sql(policy)}
     WHEN {_below_threshold_sql(policy)} THEN 'below_threshold'
   END AS reason
 FROM (SELECT rowid AS number, * REPLACE ({steps.watched_sql(policy)} AS watched_us) FROM today) AS today

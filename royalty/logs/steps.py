@@ -184,7 +184,7 @@ def reasons_sql(policy: Policy) -> str:
         ("autoplay", policy.autoplay, "autoplay <> 0"),
         ("territory", policy.territories, "territory = 0"),
     )
-    return "".join(f"\n    WHEN {test} THEN '{reason}'" for reason, on, test in cases if on)
+    return "\n    ".join(f"WHEN {test} THEN '{reason}'" for reason, on, test in cases if on)
 
 
 def lacking_sql(policy: Policy) -> str:

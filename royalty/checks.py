@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from royalty import journal as journals
 from royalty.errors import InputError
 from royalty.files import new_folder
-from royalty.questions import Accepted, Asked, Logs, read_question, require_over
+from royalty.questions import Accepted, Asked, Logs, Question, read_question, require_over
+from royalty.spikes import hold_spikes
+from royalty.store import STORE, UsageStore
 from royalty.terms import Item, amount_nano, held_rows
 from royalty.usage import units_of
+from royalty.voids import account_of
 
 if TYPE_CHECKING:
     from royalty.client import Royalty
@@ -102,8 +107,27 @@ def check(
         excluded_to=listing,
         progress=progress,
     )
-    items = tuple(accepted.items(session, counted.units))
+    items = spikes_held(session, question, accepted.items(session, counted.units))
     return Check(counted, items, limit is not None and _is_over(counted, limit))
+
+
+def spikes_held(session: Royalty, question: Question, items: Iterable[Item]) -> tuple[Item, ...]:
+    """Return items with what is held as a spike apart, by what was reported of the days before."""
+    policy, period = question.policy, question.period
+    if policy.spike_multiple is None:
+        return tuple(items)
+    folder = session.platform_dir()
+    with journals.read(folder) as journal:
+        account = account_of(session, journal or journals.empty(), session.confirmations)
+        return tuple(
+            hold_spikes(
+                items,
+                policy,
+                reported=account.reported,
+                released=UsageStore(folder / STORE).released(),
+                counted=range(period.since, period.until + 1),
+            )
+        )
 
 
 def _percent(text: str | int) -> Fraction:

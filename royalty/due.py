@@ -69,4 +69,9 @@ def _final(day: int, key: tuple[int, int, Kind, int], units: int) -> Item:
 
 def _already(items: Iterable[Item], reported: Reported) -> list[Item]:
     """Return the part of counted items that was reported before."""
-    return [item.of(min(item.units, reported.get(item.key, 0))) for item in items]
+    left, found = dict(reported), []
+    for item in items:
+        units = min(item.units, left.get(item.key, 0))
+        left[item.key] = left.get(item.key, 0) - units
+        found.append(item.of(units))
+    return found

@@ -128,11 +128,13 @@ class Manifest:
     program: str
     salt: str
     tree: TreeMark | None = None
+    released: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as a JSON document; `groups` is the SHA-256 of the packed usage.
 
-        A tally's has `as`, `root`, `leaves` and `data` instead, and its `recount` by day.
+        `released` are the spikes of these days that a person let go, where the policy holds spikes. A
+        tally's has `as`, `root`, `leaves` and `data` instead, and its `recount` by day.
         """
         sources = sorted(self.sources, key=lambda source: (source.sha256, source.rows))
         return {
@@ -152,6 +154,7 @@ class Manifest:
             "counts": self.counts.as_json(),
             "program": self.program,
             "salt": self.salt,
+            **({} if self.released is None else {"released": list(self.released)}),
             **self._form(),
         }
 

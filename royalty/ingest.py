@@ -19,7 +19,7 @@ from royalty.days import MAX_DAY
 from royalty.errors import InputError, StoreFailed
 from royalty.journal import crash_at
 from royalty.segments import Segment
-from royalty.store import ROW_FIELDS, UsageStore, identity_hash, month_of
+from royalty.store import ROW_FIELDS, UsageStore, kept_columns, month_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -116,7 +116,8 @@ def _load(connection: DuckDBPyConnection, payload: bytes) -> int:
     )
     connection.register("lines", lines)
     connection.execute(
-        "INSERT INTO recorded SELECT i, w, k, s, t, d, v,"
+        "INSERT INTO recorded (usage_id, work, kind, started_us, watched_us, duration_us, identity, day,"
+        " resend) SELECT i, w, k, s, t, d, v,"
         f" CAST(s // {MICRO_PER_DAY} AS INTEGER), coalesce(r, FALSE) FROM lines"
     )
     connection.unregister("lines")
@@ -177,15 +178,16 @@ def ingest(
     columns: str | Path | None = None,
     separator: str | None = None,
     format: str | None = None,  # noqa: A002
+    policy: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Ingested:
     """Keep the rows of files in the store for later reports, durable when this returns.
 
-    `-` is the standard input. The same rows again add nothing, so a run that was killed is repeated.
-    Raises InputError where a file cannot be read as a whole or has no ids, StoreFailed where the
-    store is busy.
+    `-` is the standard input. What the steps of `policy` need is kept too, so that days can be reported
+    under it. The same rows again add nothing, so a run that was killed is repeated. Raises InputError
+    where a file cannot be read as a whole or has no ids, StoreFailed where the store is busy.
     """
-    from royalty.logs import Columns, are_sums, engine, find_sources, read_rows
+    from royalty.logs import Columns, Policy, are_sums, engine, find_sources, read_rows
 
     shape = Columns.load(columns)
     _require_ids(shape)
@@ -194,7 +196,7 @@ def ingest(
         found = find_sources(files, shape, separator, format)
         if not are_sums(found):  # they are refused as what they are
             _require_ids(found[0].columns)
-        sources = read_rows(connection, found, progress)
+        sources = read_rows(connection, found, progress, Policy.load(policy))
         connection.execute(
             f"UPDATE rows SET malformed = '{OUTSIDE}'"
             f" WHERE malformed IS NULL AND day NOT BETWEEN 0 AND {MAX_DAY}"
@@ -224,12 +226,8 @@ def _keep_rows(connection: DuckDBPyConnection, store: UsageStore) -> tuple[int, 
     if not days:
         return 0, 0
     keys = {month: store.secret(month) for month in {month_of(day) for (day,) in days}}
-    columns = ", ".join(
-        f"{identity_hash(keys)} AS identity" if name == "identity" else name
-        for name, _ in ROW_FIELDS
-    )
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW recorded AS SELECT {columns}, day, resend {good}"
+        f"CREATE OR REPLACE TEMP VIEW recorded AS SELECT {kept_columns(keys)}, day, resend {good}"
     )
     with store.gathered(connection, "recorded") as staged:
         kept, late = staged.new_rows(), staged.late_rows()

@@ -123,6 +123,7 @@ def _manifest(
         counts=_counts(found.alone),
         program=f"royalty {__version__}",
         salt=new_salt(),
+        released=found.released,
         **_form_of(found, draft),
     )
 

@@ -25,14 +25,15 @@ Progress = Callable[[int, int], None]
 class Counted:
     """The sources alone over the period, as `usage check` counts them, and each of its days whole.
 
-    `resend` says of each day which row of an id counts: `first` or `last`. Of `closed` days only what
-    came late is counted.
+    `resend` says of each day which row of an id counts: `first` or `last`. Of `closed` days only what came
+    late is counted. `released` are spikes of the period that a person let go, None where none are held.
     """
 
     alone: Count
     days: Mapping[int, Count]
     resend: Mapping[int, str]
     closed: Collection[int] = ()
+    released: tuple[str, ...] | None = None
 
 
 @contextmanager
@@ -58,7 +59,9 @@ def counted(
         ingest.flush(store, whole=True)
     with engine() as connection:
         make_rows(connection)
-        sources = read_rows(connection, question.sources, progress) if question.sources else []
+        sources = []
+        if question.sources:
+            sources = read_rows(connection, question.sources, progress, question.policy)
         counting = Counting(connection, matcher, question.policy, question.period)
         counting.add(GOOD_ROWS)
         alone = counting.result(sources, *_rows_read(connection))
@@ -97,10 +100,10 @@ def count_day(
     Equal rows are one row here, so `duplicate` is smaller than where a log is counted alone; all else
     is as if every row that ever came were counted at once.
     """
-    from royalty.logs import REASONS, Count, Counting
+    from royalty.logs import Count, Counting
 
     if not staged.has_rows(day):
-        return Count(0, 0, dict.fromkeys(REASONS, 0), 0, [], [], [], 0, [])
+        return Count(0, 0, dict.fromkeys(question.policy.reasons, 0), 0, [], [], [], 0, [])
     only = Period(day, day)
     counting = Counting(connection, matcher, question.policy, only)
     last = (resend or question.columns.resend) == "last"

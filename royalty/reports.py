@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from royalty.costs import Costs, Form
 from royalty.days import format_day, today
 from royalty.division import call_of
 from royalty.due import Due, compare
-from royalty.errors import FundsTooLow, LimitTooLow, StoreFailed
+from royalty.errors import FundsTooLow, InputError, LimitTooLow, StoreFailed
 from royalty.files import new_folder
 from royalty.journal import FINAL, Batch, Journal, Tally, crash_at
 from royalty.manifests import documents_of, plan_of_tally, plans_of, write_pending
@@ -42,6 +42,7 @@ from royalty.questions import (
 from royalty.recount import Counted, Progress, counted
 from royalty.sent import Sent
 from royalty.settlement import settle
+from royalty.spikes import Release, format_release, hold_spikes, parse_release
 from royalty.store import STORE, Staged, UsageStore
 from royalty.tallydata import file_name, write_data
 from royalty.terms import Item, held_rows
@@ -140,6 +141,7 @@ def report(
     publish: str | Path | None = None,
     uri: str | None = None,
     settle: bool = True,
+    release: Iterable[str] = (),
     into: Report | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
@@ -156,6 +158,7 @@ def report(
     `as_` is `direct`, a batch or more a day that pay at once, or `tally`, one batch of all days that is
     settled leaf by leaf, by this very report unless `settle` is False; without it, whichever costs less.
     `publish` is a folder or an address where a tally's data is put, `uri` where others find that folder.
+    `release` are spikes, `12/3:2026-11-19`, that are let go now and for every report to come.
     `into` is filled on the way, so that it says what was done when an error ends it. `partial` and `asked`
     as in `royalty.checks.check`.
 
@@ -166,6 +169,7 @@ def report(
     >>> royalty.usage.report("views/*.parquet", day="2026-11-19").batches  # doctest: +SKIP
     """
     question = read_question(logs, **asked)
+    released = _releases(release, question)
     made = into if into is not None else Report()
     way = Way.of(session, confirmations, window, max_fee, deadline)
     with way.patiently(session):
@@ -173,7 +177,8 @@ def report(
             require_over(session, question.period)
         folder = None if evidence is None else new_folder(evidence)
         wish = Wish(Form.of(as_), Place.of(publish, uri), settle)
-        job = _Job(session, question, way, wish, made, folder, progress, say or (lambda _: None))
+        say = say or (lambda _: None)
+        job = _Job(session, question, way, wish, made, folder, progress, say, released)
         if session.dry_run:
             _preview(job)
         else:
@@ -193,6 +198,7 @@ class _Job:
     folder: Path | None
     progress: Progress | None
     say: Say
+    release: frozenset[Release] = frozenset()
 
     @property
     def store(self) -> UsageStore:
@@ -285,6 +291,8 @@ def _counting(job: _Job, journal: Journal, area: Path | None = None) -> Iterator
     ) as (staged, found):
         require_columns(journal, job.question, found.alone.sources)
         due = _due(job, accepted, account, found)
+        if job.question.policy.spike_multiple is not None:
+            found = replace(found, released=_released_in(job))
         yield _Basis(accepted, account, works_map, staged, found, due)
 
 
@@ -293,8 +301,16 @@ def _due(job: _Job, accepted: Accepted, account: Account, found: Counted) -> Due
     made = job.report
     taken_up = {batch.batch for batch in made.batches}
     units = [row for count in found.days.values() for row in count.units]
+    items = accepted.items(job.session, units)
+    _require_units(job.release, items)
     due = compare(
-        accepted.items(job.session, units),
+        hold_spikes(
+            items,
+            job.question.policy,
+            reported=account.reported,
+            released=job.store.released() | job.release,
+            counted=set(found.days) - set(found.closed),
+        ),
         found.days,
         closed=found.closed,
         reported=account.reported,
@@ -304,6 +320,35 @@ def _due(job: _Job, accepted: Accepted, account: Account, found: Counted) -> Due
     made.held += due.held
     made.negative += due.negative
     return due
+
+
+def _releases(texts: Iterable[str], question: Question) -> frozenset[Release]:
+    """Return the spikes that are let go; InputError for one that this report does not ask about."""
+    found = frozenset(map(parse_release, texts))
+    if found and question.policy.spike_multiple is None:
+        raise InputError(
+            f"--release lets go what [spike] of a policy holds; {question.policy.name} has none"
+        )
+    for day, work in sorted(found):
+        if day not in range(question.period.since, question.period.until + 1):
+            raise InputError(
+                f"--release {format_release((day, work))}: the day is not one that is reported now"
+            )
+    return found
+
+
+def _require_units(releases: Collection[Release], items: Iterable[Item]) -> None:
+    """Raise InputError for a spike of a work that has no units on its day: it is most likely misspelt."""
+    known = {(item.day, item.work) for item in items}
+    for one in sorted(set(releases) - known):
+        raise InputError(f"--release {format_release(one)}: the work has no units on that day")
+
+
+def _released_in(job: _Job) -> tuple[str, ...]:
+    """Return the spikes of the period that were let go, now or before, for the evidence."""
+    period = job.question.period
+    every = sorted(job.store.released() | job.release)
+    return tuple(format_release(one) for one in every if period.since <= one[0] <= period.until)
 
 
 # --- planning and pricing ---
@@ -359,8 +404,9 @@ def _approve(session: Royalty, link: Link, made: Offer, number: int) -> None:
 
 
 def _keep(job: _Job, basis: _Basis) -> None:
-    """Keep the rows that were counted, and the map that says their works."""
+    """Keep the rows that were counted, the map that says their works, and what was let go."""
     crash_at("before-store")
+    job.store.release(job.release)
     basis.staged.commit()
     job.store.keep_map(basis.works_map)
     crash_at("after-store")

@@ -3,6 +3,7 @@
     store/rows/<day>/<n>-<sum>.parquet   the rows of days that were reported, each distinct row once
     store/ids/<day>/<n>-<sum>.parquet    ids alone, of the day before a reported one (for rule 2)
     store/secrets/<YYYY-MM>.key          32 bytes that key the hashes of that month's viewers, mode 0600
+    store/released.json                  spikes that a person let go: day and work
     store/works.csv                      the platform's map, as far as reports have used it
     store/ingest/                        what recorders wrote that is not in the files yet (segments)
     store/closed/<day>.parquet           a day that retention closed: its rows, 8 bytes each for the ids
@@ -38,6 +39,7 @@ from royalty.days import Period, format_day
 from royalty.errors import InputError, StoreFailed
 from royalty.files import make_folder, sync, write_new
 from royalty.journal import crash_at
+from royalty.logs.steps import STEP_COLUMNS
 from royalty.usage import WorkRef
 from royalty.worksmap import WorksMap, map_csv, read_map
 
@@ -50,6 +52,7 @@ SECRET_BYTES = 32
 IDENTITY_BYTES = 8
 LOCK_SECONDS = 30.0
 MAP_FILE = "works.csv"
+RELEASED_FILE = "released.json"
 STAGING = ".staging"
 LAST_MARK = "last"
 MAX_PARTS = 8
@@ -73,7 +76,11 @@ ROW_FIELDS = (
     ("watched_us", "BIGINT"),
     ("duration_us", "BIGINT"),
     ("identity", "UBIGINT"),
+    *((name, "UBIGINT" if name == "session" else kind) for name, kind in STEP_COLUMNS),
 )
+"""What is kept of a row; the columns of steps (royalty/logs/steps.py) are NULL where no policy asked for them."""
+_HASHED = ("identity", "session")
+_STEPS = [name for name, _ in STEP_COLUMNS]
 _NAMES = ", ".join(name for name, _ in ROW_FIELDS)
 _EMPTY_ROWS = "SELECT " + ", ".join(f"NULL::{kind} AS {name}" for name, kind in ROW_FIELDS)
 # A row of a closed day as 8 bytes, its viewer left out: to know it when it comes again.
@@ -205,7 +212,9 @@ class UsageStore:
             staged = Staged(self, connection, area, {})
             staged.keep_ids(day)
             make_folder(self.folder / "closed")
-            part, columns = area / "closed.parquet", _NAMES.replace("usage_id", f"{_ROW} AS row")
+            part = area / "closed.parquet"
+            kept = [name for name, _ in ROW_FIELDS if name not in ("usage_id", *_STEPS)]
+            columns = f"{_ROW} AS row, {', '.join(kept)}"
             connection.execute(
                 f"COPY (SELECT {columns} FROM ({staged.rows_query(day)}) ORDER BY work, started_us)"
                 f" TO {quoted(part)} ({PARQUET})"
@@ -260,6 +269,27 @@ class UsageStore:
         from royalty.files import write_whole
 
         write_whole(self.folder / MAP_FILE, map_csv(works))
+
+    def released(self) -> frozenset[tuple[int, WorkRef]]:
+        """Return the spikes that a person let go, by day and work; InputError where the file is damaged."""
+        path = self.folder / RELEASED_FILE
+        try:
+            listed = json.loads(path.read_text()) if path.exists() else []
+            return frozenset((int(day), WorkRef.parse(work)) for day, work in listed)
+        except (ValueError, TypeError, InputError):
+            raise InputError(f"{path} is damaged; bring it back from a copy") from None
+
+    def release(self, spikes: Iterable[tuple[int, WorkRef]]) -> None:
+        """Write down that spikes are let go, for every count to come; durable when this returns."""
+        from royalty.files import write_whole
+
+        known = self.released()
+        every = known | set(spikes)
+        if every != known:
+            make_folder(self.folder)
+            listed = sorted((day, str(work)) for day, work in every)
+            write_whole(self.folder / RELEASED_FILE, json.dumps(listed) + "\n")
+            sync(self.folder)
 
     def parts(self, what: str, day: int) -> list[Path]:
         """Return the Parquet files of a day's `rows` or `ids`, in the order of their making."""
@@ -511,7 +541,9 @@ class Staged:
         # A part that changed is left for the report to refuse; merged, it would get a good sum.
         if len(old) > MAX_PARTS and all(map(_is_whole, old)):
             names = "usage_id" if what == "ids" else _NAMES
-            self._part(what, folder, f"SELECT DISTINCT {names} FROM ({_read(old, names, '')})", old)
+            empty = _EMPTY_IDS if what == "ids" else _EMPTY_ROWS
+            query = f"SELECT DISTINCT {names} FROM ({_read(old, names, empty)})"
+            self._part(what, folder, query, old)
             crash_at("after-merge")
             for path in old:  # rows are a set: where a kill leaves both, nothing counts twice
                 path.unlink()
@@ -563,13 +595,9 @@ def _stage_rows(
     folder: Path,
 ) -> None:
     """Write the readable rows of a period, identities hashed, into one folder a day."""
-    columns = ", ".join(
-        f"{identity_hash(keys)} AS identity" if name == "identity" else name
-        for name, _ in ROW_FIELDS
-    )
     _copy_by_day(
         connection,
-        f"SELECT DISTINCT {columns}, day FROM {relation}"
+        f"SELECT DISTINCT {kept_columns(keys)}, day FROM {relation}"
         f" WHERE malformed IS NULL AND day BETWEEN {period.since} AND {period.until}",
         folder,
     )
@@ -598,14 +626,22 @@ def _copy_by_day(connection: DuckDBPyConnection, query: str, folder: Path) -> No
     connection.execute(f"COPY ({query}) TO {quoted(folder)} (FORMAT parquet, PARTITION_BY (day))")
 
 
-def identity_hash(keys: Mapping[str, bytes | None]) -> str:
-    """Return the SQL of the hash of `identity` under the secret of the row's month."""
+def kept_columns(keys: Mapping[str, bytes | None]) -> str:
+    """Return the SQL columns of rows as they are kept: who it was, as hashes under the month's secret."""
+    return ", ".join(
+        f"{_hash(name, keys)} AS {name}" if name in _HASHED else name for name, _ in ROW_FIELDS
+    )
+
+
+def _hash(name: str, keys: Mapping[str, bytes | None]) -> str:
+    """Return the SQL of the hash of a column; an empty text is 0, so that it differs from none."""
     cases = " ".join(
         f"WHEN started_us < {_end_of(month)} THEN"
-        f" {'NULL' if key is None else _hmac('encode(identity)', key)}"
+        f" {'NULL' if key is None else _hmac(f'encode(CAST({name} AS VARCHAR))', key)}"
         for month, key in sorted(keys.items())
     )
-    return f"CASE WHEN identity IS NULL THEN NULL::UBIGINT {cases} END"
+    empty = f"WHEN CAST({name} AS VARCHAR) = '' THEN 0"
+    return f"CASE WHEN {name} IS NULL THEN NULL::UBIGINT {empty} {cases} END"
 
 
 def _hmac(message: str, key: bytes) -> str:
@@ -637,7 +673,11 @@ def _read(files: Iterable[Path], columns: str, empty: str) -> str:
     listed = ", ".join(quoted(path) for path in files)
     if not listed:
         return f"{empty} WHERE false"
-    return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false)"
+    # Parts of before there were steps lack their columns: by name, with a row of every column beside.
+    return (
+        f"SELECT {columns} FROM ({empty} WHERE false UNION ALL BY NAME"
+        f" SELECT * FROM read_parquet([{listed}], hive_partitioning = false, union_by_name = true))"
+    )
 
 
 def _number(part: Path) -> int:

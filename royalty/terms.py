@@ -20,6 +20,7 @@ class Held(StrEnum):
     RIVAL_CATALOGUE = "rival_catalogue"
     DEARER_THAN_ACCEPTED = "dearer_than_accepted"
     CLOSED_DAY = "closed_day"
+    SPIKE_HOLD = "spike_hold"
 
 
 class Deal(Protocol):
@@ -124,20 +125,24 @@ def difference(
     """Return what is to be reported of a day, what of it is held, and what was reported too much.
 
     `reported` holds units by (catalogue, version, kind, index). Negative units are negative numbers;
-    they are only ever shown.
+    they are only ever shown. Of several items of one key, what was reported is taken off the first first.
     """
     left = dict(reported)
     due: list[Item] = []
     held: list[Item] = []
-    negative: list[Item] = []
+    priced: dict[tuple[int, int, Kind, int], Item] = {}
     for item in counted:
-        units = item.units - left.pop(item.key, 0)
-        if units > 0:
-            (held if item.held else due).append(item.of(units))
-        elif units < 0:
-            negative.append(item.of(units))
-    for (catalogue, version, kind, index), units in left.items():
-        negative.append(Item(day, WorkRef(catalogue, index), kind, version, -units, 0))
+        priced[item.key] = item
+        taken = min(item.units, left.get(item.key, 0))
+        if taken:
+            left[item.key] -= taken
+        if item.units > taken:
+            (held if item.held else due).append(item.of(item.units - taken))
+    negative = [
+        priced.get(key, Item(day, WorkRef(key[0], key[3]), key[2], key[1], 0, 0)).of(-units)
+        for key, units in left.items()
+        if units
+    ]
     return Difference(tuple(sorted(due)), tuple(sorted(held)), tuple(sorted(negative)))
 
 

@@ -7,12 +7,14 @@ must be kept while no node answers.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from royalty.checks import Check, check
 from royalty.days import parse_day
 from royalty.errors import NodeRefused, NodeTimeout, NodeUnreachable
+from royalty.explain import Explanation, explain
 from royalty.files import write_json
 from royalty.questions import Day, Logs
 from royalty.recorder import FLUSH_BYTES, FLUSH_SECONDS, Recorder
@@ -73,6 +75,38 @@ class Usage:
             max_excluded=max_excluded,
         )
 
+    def explain(
+        self,
+        usage_id: str,
+        logs: Logs,
+        *,
+        day: Day | None = None,
+        since: Day | None = None,
+        until: Day | None = None,
+        works: str | Path | None = None,
+        columns: str | Path | None = None,
+        policy: str | Path | None = None,
+        separator: str | None = None,
+        partial: bool = False,
+    ) -> Explanation:
+        """Return what happened to the rows with an id, rule by rule; see `royalty.explain.explain`.
+
+        >>> royalty.usage.explain("a1", "views.csv", day="2026-11-19").rows  # doctest: +SKIP
+        """
+        return explain(
+            self._session,
+            usage_id,
+            logs,
+            day=day,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            separator=separator,
+            partial=partial,
+        )
+
     def report(
         self,
         logs: Logs | None = None,
@@ -95,6 +129,7 @@ class Usage:
         publish: str | Path | None = None,
         uri: str | None = None,
         settle: bool = True,
+        release: Iterable[str] = (),
         into: Report | None = None,
         say: Say | None = None,
     ) -> Report:
@@ -123,6 +158,7 @@ class Usage:
             publish=publish,
             uri=uri,
             settle=settle,
+            release=release,
             into=into,
             say=say,
         )
@@ -149,6 +185,7 @@ class Usage:
         columns: str | Path | None = None,
         separator: str | None = None,
         format: str | None = None,  # noqa: A002
+        policy: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Ingested:
         """Keep the rows of files (`-`: standard input) for later reports; see `royalty.ingest.ingest`.
@@ -160,7 +197,13 @@ class Usage:
         store = store_of(self._session)
         named = [logs] if isinstance(logs, str | Path) else logs
         return ingest(
-            store, named, columns=columns, separator=separator, format=format, progress=progress
+            store,
+            named,
+            columns=columns,
+            separator=separator,
+            format=format,
+            policy=policy,
+            progress=progress,
         )
 
     def forget(self, month: str) -> None:

@@ -20,7 +20,7 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"},
+    | {"terms", "spikes", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments"},
@@ -30,7 +30,7 @@ LAYERS = (
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
     | {"checks", "reports", "standing", "usages", "settlement", "tallies", "rebuilding"}
-    | {"exporting"},
+    | {"exporting", "explain"},
     {"client"},
     {"demo"},
     {"cli"},

@@ -65,7 +65,10 @@ COLUMNS = Annotated[
     typer.Option("--columns", metavar="TOML", help="Which columns hold the native fields."),
 ]
 POLICY = Annotated[
-    str | None, typer.Option("--policy", metavar="TOML", help="The numbers of the rules.")
+    str | None,
+    typer.Option(
+        "--policy", metavar="NAME|TOML", help="The rules: default, counter, peertube, or a file."
+    ),
 ]
 FORMAT = Annotated[
     str | None,

@@ -241,6 +241,8 @@ def held_text(items: Iterable[Item]) -> str:
         "\n  `royalty platform accept N --despite-rival` reports it all the same",
         "dearer_than_accepted": "the price is above what was accepted;"
         "\n  `royalty platform accept N` accepts today's prices",
+        "spike_hold": "far more than usual for the work and day; look at it, and let it go with"
+        "\n  `royalty usage report --release WORK:DAY`",
         "closed_day": "it came after its day was closed ([store] retain_days); it is kept, and not reported",
     }
     return "\n".join(

@@ -44,6 +44,7 @@ from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
     from royalty.checks import Check
+    from royalty.explain import Explanation, Told
     from royalty.ingest import Ingested
     from royalty.logs import Aggregates
     from royalty.logs.convert import Converted
@@ -80,7 +81,17 @@ DATA = Annotated[
     str | None,
     typer.Option("--data", metavar="FILE|DIR", help="The data of the tally, or where it lies."),
 ]
+RELEASE = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--release",
+        metavar="WORK:DAY",
+        help="Let go a spike that was held, such as 12/3:2026-11-19.",
+    ),
+]
 BATCH = Annotated[int, typer.Argument(metavar="BATCH", min=1, help="The batch's number.")]
+
+USAGE_ID = Annotated[str, typer.Argument(metavar="USAGE_ID", help="The id, as the log writes it.")]
 
 usage = noun_app("What a log comes to, and reporting it to the ledger, once.")
 
@@ -135,6 +146,47 @@ def check(
     run.emit(found.document(), lambda: _check_text(found, symbol), findings=found.findings)
 
 
+@command(usage)
+def explain(
+    run: Run,
+    usage_id: USAGE_ID,
+    logs: LOGS,
+    day: DAY = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    works: WORKS = None,
+    columns: COLUMNS = None,
+    policy: POLICY = None,
+    separator: SEPARATOR = None,
+    partial: PARTIAL = False,
+    platform: PLATFORM = None,
+) -> None:
+    """Show what happened to one usage of logs, rule by rule, and what it comes to.
+
+    Exit 1 where no row has the id, or what it comes to is held.
+    """
+    from royalty import explain as explaining
+
+    run.platform = platform
+    with counting() as advance:
+        found = explaining.explain(
+            run.royalty,
+            usage_id,
+            logs,
+            day=day,
+            since=since,
+            until=until,
+            works=works,
+            columns=columns,
+            policy=policy,
+            separator=separator,
+            partial=partial,
+            progress=advance,
+        )
+    symbol = run.royalty.token.symbol
+    run.emit(found.document(), lambda: _explained_text(found, symbol), findings=found.findings)
+
+
 @command(usage, sends=True)
 def report(
     run: Run,
@@ -158,6 +210,7 @@ def report(
     publish: PUBLISH = None,
     uri: URI = None,
     settle: SETTLE = True,
+    release: RELEASE = None,
 ) -> None:
     """Report the usage in logs, and what was recorded; late rows send the difference, the same log nothing.
 
@@ -186,6 +239,7 @@ def report(
         publish=publish,
         uri=uri,
         settle=settle,
+        release=release or (),
     )
 
 
@@ -196,6 +250,7 @@ def ingest(
     columns: COLUMNS = None,
     separator: SEPARATOR = None,
     format: FORMAT = None,  # noqa: A002
+    policy: POLICY = None,
     platform: PLATFORM = None,
 ) -> None:
     """Keep the rows of files for later reports; the same rows again add nothing.
@@ -214,6 +269,7 @@ def ingest(
             columns=columns,
             separator=separator,
             format=format,
+            policy=policy,
             progress=advance,
         )
     run.emit(found.document(), lambda: _ingested_text(found), findings=bool(found.malformed))
@@ -330,6 +386,32 @@ def adopt(
 
 
 # --- text ---
+
+
+def _explained_text(found: Explanation, symbol: str) -> str:
+    if not found.rows:
+        return (
+            f"no row has the id {clean(found.usage_id, 60)}: looked at {counted(found.rows_read, 'row')}"
+            f" of {counted(found.files, 'file')}. Ids are text, compared as they are written."
+        )
+    return "\n\n".join(_told_text(row, symbol) for row in found.rows)
+
+
+def _told_text(row: Told, symbol: str) -> str:
+    story = row.story
+    lines = [f"{clean(str(story.path), 60)}, line {story.line}: {story.reason or 'qualified'}"]
+    lines += [f"  {one.rule:<16} {one.outcome:<8} {clean(one.detail, 400)}" for one in story.rules]
+    for item in row.items:
+        price = f"{format_nano(item.price_nano)} {symbol}"
+        lines.append(
+            f"  {item.units:,} x {item.kind.word} of {item.work} under deal {item.version} at {price}:"
+            f" {format_nano(item.amount_nano)} {symbol}"
+        )
+        lines.append(f"  held: {item.held}" if item.held else "  not held")
+    if row.spike is not None:
+        units = counted(row.spike.units, "unit")
+        lines.append(f"  spike_hold: {units} of this work, kind and day are held, this one perhaps")
+    return "\n".join(lines)
 
 
 def _ingested_text(found: Ingested) -> str:

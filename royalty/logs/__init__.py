@@ -13,15 +13,16 @@ from royalty.logs.counting import (
     write_excluded,
 )
 from royalty.logs.matching import WorkTable
-from royalty.logs.policy import Policy
+from royalty.logs.policy import REASONS, SHIPPED, Policy
 from royalty.logs.reading import engine, make_rows, read_rows
-from royalty.logs.rules import REASONS, apply_rules
+from royalty.logs.rules import apply_rules
 from royalty.logs.sources import Source, find_sources
 
 __all__ = [
     "GOOD_ROWS",
     "NATIVE",
     "REASONS",
+    "SHIPPED",
     "Aggregates",
     "Column",
     "Columns",

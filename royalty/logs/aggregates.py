@@ -22,8 +22,9 @@ from royalty.logs.counting import (
 )
 from royalty.logs.formats import FORMATS
 from royalty.logs.matching import WorkTable
+from royalty.logs.policy import REASONS
 from royalty.logs.reading import Progress, engine, make_rows, one_row, read_sums
-from royalty.logs.rules import REASONS, matches_sql, refuse_ambiguous
+from royalty.logs.rules import matches_sql, refuse_ambiguous
 from royalty.logs.sources import Source
 from royalty.usage import KINDS, Kind
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,8 @@ FIELDS = (
     "viewer",
     "session",
 )
+STEP_FIELDS = ("sections", "status", "user_agent", "uploader", "autoplay", "territory")
+"""Fields that are read only where a step of the policy needs them."""
 REQUIRED = ("usage_id", "work", "started_at")
 UNITS = {"s": 6, "ms": 3, "us": 0}
 RESENDS = ("first", "last")
@@ -79,14 +81,18 @@ class Columns:
     @classmethod
     def of(cls, table: Mapping[str, Any], where: str = "columns") -> Columns:
         """Return the columns of a parsed TOML table; InputError where it is not one."""
-        refuse_unknown(table, (*FIELDS, "resend"), where)
+        refuse_unknown(table, (*FIELDS, *STEP_FIELDS, "resend"), where)
         for name in ("work", "started_at"):
             if name not in table:
                 raise InputError(f"{where}: {name} is missing; say which column holds it")
         resend = table.get("resend", "first")
         if resend not in RESENDS:
             raise InputError(f"{where}: resend is 'first' or 'last'")
-        fields = {name: _column(name, table[name], where) for name in FIELDS if name in table}
+        fields = {
+            name: _column(name, table[name], where)
+            for name in (*FIELDS, *STEP_FIELDS)
+            if name in table
+        }
         return cls(fields, resend)
 
     @property
@@ -104,8 +110,29 @@ class Columns:
         return [
             column.column
             for name, column in self.fields.items()
-            if column.column is not None and (name in REQUIRED or not self.native)
+            if column.column is not None
+            and name not in STEP_FIELDS
+            and (name in REQUIRED or not self.native)
         ]
+
+    def for_steps(self, needs: Mapping[str, str]) -> Columns:
+        """Return the columns with the fields that the steps of a policy need, and no others of theirs.
+
+        Raises InputError where the columns file does not say which column holds one.
+        """
+        kept = {
+            name: column
+            for name, column in self.fields.items()
+            if name not in STEP_FIELDS or name in needs
+        }
+        for name, step in needs.items():
+            if name not in kept and not self.native:
+                whose = (
+                    "the columns file names" if self.format is None else f"{self.format} logs have"
+                )
+                raise InputError(f"{whose} no '{name}', which {step} of the policy needs")
+            kept.setdefault(name, Column(name))
+        return replace(self, fields=kept)
 
     def document(self) -> dict[str, Any]:
         """Return the canonical form: each field's column or value, unit and zone, `resend`, `format`.

@@ -14,7 +14,7 @@ from royalty.logs.columns import Columns
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import Progress, engine, one_row, read_rows
-from royalty.logs.rules import REASONS, apply_rules
+from royalty.logs.rules import apply_rules
 from royalty.logs.sources import Source
 from royalty.sheets import csv_text
 from royalty.usage import Kind
@@ -65,10 +65,10 @@ class UnmatchedRow(NamedTuple):
 class Count:
     """What a log comes to: `rows` = `qualified` + the sum of `excluded`; all are rows but the units.
 
-    `excluded` has each of the seven reasons. `without_identity` are qualified rows that rules 6 and 7
-    did not look at. `units` is sorted. `unmatched` lists those of most rows first, at most 10,000 of
-    `unmatched_total`. `sources` carry SHA-256 and rows. `aggregates` are what files of sums come to,
-    apart from all else (`royalty.logs.aggregates`).
+    `excluded` has each of the seven reasons, and those of the policy's steps. `without_identity` are
+    qualified rows that rules 6 and 7 did not look at. `units` is sorted. `unmatched` lists those of most
+    rows first, at most 10,000 of `unmatched_total`. `sources` carry SHA-256 and rows. `aggregates` are
+    what files of sums come to, apart from all else (`royalty.logs.aggregates`).
     """
 
     rows: int
@@ -104,7 +104,7 @@ def count(
     if columns is not None:
         sources = [replace(source, columns=columns) for source in sources]
     with engine(memory) as con:
-        read = read_rows(con, sources, progress)
+        read = read_rows(con, sources, progress, policy)
         counting = Counting(
             con, matcher, policy or Policy(), period, listing=excluded_to is not None
         )
@@ -147,7 +147,7 @@ class Counting:
     def result(self, sources: list[Source], rows: int = 0, malformed: int = 0) -> Count:
         """Return what was added up; `malformed` of `rows` never came to the rules."""
         con = self.con
-        excluded = dict.fromkeys(REASONS, 0)
+        excluded = dict.fromkeys(self.policy.reasons, 0)
         excluded["malformed"] = malformed
         for reason, number in _fetch(con, _EXCLUDED):
             excluded[reason] = int(number)
@@ -268,7 +268,7 @@ GROUP BY ALL ORDER BY day, catalogue, index, kind"""
 _WORKS = """
 SELECT catalogue, index, kind, sum(rows), coalesce(sum(rows) FILTER (reason IS NULL), 0), sum(units)
 FROM totals
-WHERE reason IS NULL OR reason IN ('below_threshold', 'double_click', 'over_cap')
+WHERE reason IS NULL OR reason NOT IN ('duplicate', 'outside_period', 'unmatched_work')
 GROUP BY ALL ORDER BY catalogue, index, kind"""
 
 _UNMATCHED_TOTAL = """

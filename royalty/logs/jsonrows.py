@@ -15,6 +15,7 @@ from royalty.logs.batches import Reading, Rows
 from royalty.logs.canonical import decimal_text
 from royalty.logs.columns import Columns
 from royalty.logs.lines import Block, blocks, text_of
+from royalty.logs.steps import loose_names, loosened
 
 BROKEN_JSON = "broken JSON"
 MAX_EXPONENT = 400
@@ -33,11 +34,16 @@ def read_json(chunks: Iterable[bytes], path: Path, columns: Columns) -> Reading:
     names = tuple(dict.fromkeys(c.column for c in columns.fields.values() if c.column is not None))
     kind = columns.fields.get("kind")
     absent = [_KIND if kind is not None and name == kind.column else None for name in names]
-    return Reading(names, _tables(blocks(chunks), path, names, absent))
+    loose = loose_names(columns)
+    return Reading(names, _tables(blocks(chunks), path, names, absent, loose))
 
 
 def _tables(
-    stream: Iterable[Block], path: Path, names: tuple[str, ...], absent: list[str | None]
+    stream: Iterable[Block],
+    path: Path,
+    names: tuple[str, ...],
+    absent: list[str | None],
+    loose: dict[str, str],
 ) -> Iterator[Any]:
     fields = list(zip(names, absent, strict=True))
     for block in stream:
@@ -51,7 +57,7 @@ def _tables(
             try:
                 if text is None:
                     raise ValueError(why)
-                rows.cells.append(_cells(json_object(text), fields))
+                rows.cells.append(_cells(loosened(json_object(text), loose), fields))
                 rows.lines.append(number)
             except ValueError as error:
                 rows.bad.append((number, str(error)))

@@ -11,6 +11,7 @@ from royalty.errors import InputError
 from royalty.logs.batches import Reading, with_bad
 from royalty.logs.canonical import decimal_text
 from royalty.logs.columns import Columns
+from royalty.logs.steps import loose_names, typed_text
 
 ROWS_AT_ONCE = 131_072
 
@@ -40,8 +41,10 @@ def read_parquet(path: Path, columns: Columns, *, name: Path) -> Reading:
         if schema.names.count(column) > 1:
             raise InputError(f"{name}: column '{column}' stands in the file twice")
     started = columns.fields["started_at"]
+    loose = loose_names(columns)
     forms = [
-        _form(schema.field(column).type, column, name, naive=_is_naive(started, column))
+        _loose(schema.field(column).type, loose.get(column))
+        or _form(schema.field(column).type, column, name, naive=_is_naive(started, column))
         for column in names
     ]
     return Reading(names, _tables(file, names, forms, name))
@@ -137,6 +140,26 @@ def _form(kind: Any, column: str, name: Path, *, naive: bool) -> Callable[[Any],
     if _is_text(types, kind):
         return lambda array: array.cast(pa.binary())
     raise InputError(f"{name}: column '{column}' is of type {kind}, which has no text form here")
+
+
+def _loose(kind: Any, field: str | None) -> Callable[[Any], Any] | None:
+    """Return what makes text of a step's true, false or list; None where its type is another."""
+    from pyarrow import types
+
+    if field is None or not (types.is_boolean(kind) or types.is_nested(kind)):
+        return None
+    return lambda array: _each(array, lambda value: typed_text(_plain(value), field))
+
+
+def _plain(value: Any) -> Any:
+    """Return a nested value with its numbers as they would stand in a CSV file."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, dict):
+        return {name: _plain(held) for name, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(held) for held in value]
+    return decimal_text(Decimal(repr(value))) if isinstance(value, float) else str(value)
 
 
 def _is_text(types: Any, kind: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,18 +17,61 @@ MAX_SETTING = Decimal(10**9)
 MAX_FRACTION = Decimal(1000)
 MAX_PLACES = 18
 MAX_TEXT = 100
+MAX_SPIKE_DAYS = 366
+FOLDER = Path(__file__).parent / "policies"
+SHIPPED = ("default", "counter", "peertube")
+"""The policies that come with the package, by name; a file of such a name is written `./counter`."""
 
 _SECTIONS = {
     "view": ("minimum_seconds", "short_fraction"),
     "double_click": ("seconds",),
     "cap": ("per_viewer_work_day",),
+    "watched": ("sections", "at_most_duration"),
+    "status": ("accepted",),
+    "robots": ("version", "sha256"),
+    "own_plays": ("exclude",),
+    "autoplay": ("exclude",),
+    "territory": ("only",),
+    "repeat": ("seconds",),
+    "spike": ("multiple", "above", "days"),
 }
+
+REASONS = (
+    "malformed",
+    "duplicate",
+    "outside_period",
+    "unmatched_work",
+    "below_threshold",
+    "double_click",
+    "over_cap",
+)
+"""The reasons that every policy has, in the order of the rules."""
+
+_ORDER = (
+    "malformed",
+    "duplicate",
+    "outside_period",
+    "unmatched_work",
+    "status_code",
+    "robot",
+    "self_view",
+    "autoplay",
+    "territory",
+    "below_threshold",
+    "double_click",
+    "repeat_in_window",
+    "over_cap",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The numbers of design section 4; seconds and the fraction are exact decimals.
+    """The numbers of design section 4, and further steps, each off by default (docs/policy.md).
 
+    Seconds and the fraction are exact decimals. `sections` and `at_most_duration` change the watched
+    time; the others exclude: `statuses` that are accepted, the list of robots by its version and SHA-256,
+    `own_plays`, `autoplay`, the `territories` that count, `repeat_seconds` of a session's window.
+    What lies above `spike_multiple` times the median of `spike_days`, and `spike_above`, is held.
     Raises InputError for a number that is negative, not finite, too large, or of more than 18 places.
     """
 
@@ -37,6 +81,18 @@ class Policy:
     short_fraction: Decimal = Decimal("0.5")
     double_click_seconds: Decimal = Decimal(30)
     per_viewer_work_day: int = 20
+    sections: bool = False
+    at_most_duration: bool = False
+    statuses: tuple[int, ...] = ()
+    robots_version: str = ""
+    robots_sha256: str = ""
+    own_plays: bool = False
+    autoplay: bool = False
+    territories: tuple[str, ...] = ()
+    repeat_seconds: Decimal | None = None
+    spike_multiple: Decimal | None = None
+    spike_above: int = 100
+    spike_days: int = 28
 
     def __post_init__(self) -> None:
         for what, text in (("name", self.name), ("version", self.version)):
@@ -46,14 +102,26 @@ class Policy:
         _check_number("[view] short_fraction", self.short_fraction, MAX_FRACTION)
         _check_number("[double_click] seconds", self.double_click_seconds, MAX_SETTING)
         _check_number("[cap] per_viewer_work_day", Decimal(self.per_viewer_work_day), MAX_SETTING)
+        if self.repeat_seconds is not None:
+            _check_number("[repeat] seconds", self.repeat_seconds, MAX_SETTING)
+        if self.spike_multiple is not None:
+            _check_number("[spike] multiple", self.spike_multiple, MAX_SETTING)
+            _check_number("[spike] above", Decimal(self.spike_above), MAX_SETTING)
+        if not 1 <= self.spike_days <= MAX_SPIKE_DAYS:
+            raise InputError(f"policy: [spike] days is 1 to {MAX_SPIKE_DAYS}")
+        _check_lists(self)
 
     @classmethod
     def load(cls, path: str | Path | None) -> Policy:
-        """Return the policy of a TOML file, or the default one for None.
+        """Return the policy of a TOML file, a shipped one by its name, or the default one for None.
 
         Raises InputError for a file that cannot be read, an unknown setting or a number out of range.
         """
-        return cls() if path is None else cls.of(load_toml(Path(path), "policy"), str(path))
+        if path is None:
+            return cls()
+        if path in SHIPPED:
+            return cls.of(load_toml(FOLDER / f"{path}.toml", "policy"), str(path))
+        return cls.of(load_toml(Path(path), "policy"), str(path))
 
     @classmethod
     def of(cls, table: Mapping[str, Any], where: str = "policy") -> Policy:
@@ -76,10 +144,27 @@ class Policy:
             per_viewer_work_day=_whole(
                 sections["cap"], "per_viewer_work_day", default.per_viewer_work_day, where
             ),
+            sections=_flag(sections["watched"], "sections", where),
+            at_most_duration=_flag(sections["watched"], "at_most_duration", where),
+            statuses=_statuses(sections["status"], where),
+            robots_version=_text(sections["robots"], "version", "", where),
+            robots_sha256=_text(sections["robots"], "sha256", "", where),
+            own_plays=_flag(sections["own_plays"], "exclude", where),
+            autoplay=_flag(sections["autoplay"], "exclude", where),
+            territories=_territories(sections["territory"], where),
+            repeat_seconds=_decimal(sections["repeat"], "seconds", Decimal(0), where)
+            if "seconds" in sections["repeat"]
+            else None,
+            spike_multiple=_multiple(sections["spike"], where),
+            spike_above=_whole(sections["spike"], "above", default.spike_above, where),
+            spike_days=_whole(sections["spike"], "days", default.spike_days, where),
         )
 
     def document(self) -> dict[str, Any]:
-        """Return the canonical form: every setting, decimals as their shortest text."""
+        """Return the canonical form: every setting, decimals as their shortest text.
+
+        A step that is off does not stand in it, so that a new step changes no digest.
+        """
         return {
             "name": self.name,
             "version": self.version,
@@ -89,7 +174,96 @@ class Policy:
             },
             "double_click": {"seconds": decimal_text(self.double_click_seconds)},
             "cap": {"per_viewer_work_day": self.per_viewer_work_day},
+            **self._steps(),
         }
+
+    def _steps(self) -> dict[str, Any]:
+        """Return the steps that are on, as they stand in the canonical form."""
+        watched = {name: True for name in ("sections", "at_most_duration") if getattr(self, name)}
+        repeat = self.repeat_seconds
+        found: dict[str, Any] = {
+            "watched": watched,
+            "status": {"accepted": list(self.statuses)} if self.statuses else {},
+            "robots": self._robots(),
+            "own_plays": {"exclude": True} if self.own_plays else {},
+            "autoplay": {"exclude": True} if self.autoplay else {},
+            "territory": {"only": list(self.territories)} if self.territories else {},
+            "repeat": {} if repeat is None else {"seconds": decimal_text(repeat)},
+            "spike": self._spike(),
+        }
+        return {name: settings for name, settings in found.items() if settings}
+
+    def _spike(self) -> dict[str, Any]:
+        if self.spike_multiple is None:
+            return {}
+        return {
+            "multiple": decimal_text(self.spike_multiple),
+            "above": self.spike_above,
+            "days": self.spike_days,
+        }
+
+    def _robots(self) -> dict[str, str]:
+        if not self.robots_sha256:
+            return {}
+        return {"version": self.robots_version, "sha256": self.robots_sha256}
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The seven reasons and those of the steps that are on, in the order of the rules."""
+        on = {
+            "status_code": self.statuses,
+            "robot": self.robots_sha256,
+            "self_view": self.own_plays,
+            "autoplay": self.autoplay,
+            "territory": self.territories,
+            "repeat_in_window": self.repeat_seconds is not None,
+        }
+        return tuple(reason for reason in _ORDER if on.get(reason, True))
+
+    @property
+    def needs(self) -> dict[str, str]:
+        """Which fields of a log the steps need that are on, each with the setting that asks for it."""
+        on = (
+            ("sections", "[watched] sections", self.sections),
+            ("duration_seconds", "[watched] at_most_duration", self.at_most_duration),
+            ("status", "[status]", self.statuses),
+            ("user_agent", "[robots]", self.robots_sha256),
+            ("viewer", "[own_plays]", self.own_plays),
+            ("uploader", "[own_plays]", self.own_plays),
+            ("autoplay", "[autoplay]", self.autoplay),
+            ("territory", "[territory]", self.territories),
+            ("session", "[repeat]", self.repeat_seconds is not None),
+        )
+        return {name: step for name, step, wanted in on if wanted}
+
+    @property
+    def step_columns(self) -> tuple[str, ...]:
+        """The columns of rows that the steps look at (`royalty.logs.steps`), in their order there."""
+        on = (
+            ("union_us", self.sections),
+            ("status", self.statuses),
+            ("own", self.own_plays),
+            ("autoplay", self.autoplay),
+            ("territory", self.territories),
+            ("robot", self.robots_sha256),
+            ("session", self.repeat_seconds is not None),
+        )
+        return tuple(name for name, wanted in on if wanted)
+
+    @property
+    def robots_code(self) -> int:
+        """What a row that was looked up in the list of robots is marked with (62 bits)."""
+        return code_of(self._robots())
+
+    @property
+    def territory_code(self) -> int:
+        """What a row whose territory was looked at is marked with (62 bits)."""
+        return code_of(list(self.territories))
+
+    @property
+    def repeat_micro(self) -> int:
+        """The most whole microseconds that are at most `repeat.seconds`."""
+        return int(Fraction(self.repeat_seconds or 0) * 10**6 // 1)
 
     @property
     def digest(self) -> str:
@@ -110,6 +284,31 @@ class Policy:
     def double_click_micro(self) -> int:
         """The most whole microseconds that are at most `double_click.seconds`."""
         return int(Fraction(self.double_click_seconds) * 10**6 // 1)
+
+
+def code_of(settings: Any) -> int:
+    """Return 62 bits of the digest of a step's settings: rows judged by others are told by it."""
+    return int(digest(settings)[2:18], 16) >> 2
+
+
+def _check_lists(policy: Policy) -> None:
+    """Raise InputError for codes that no log has, or a list of robots that is named by half."""
+    if any(not 100 <= code <= 999 for code in policy.statuses):
+        raise InputError(
+            "policy: [status] accepted has a number that is no status; write 100 to 999"
+        )
+    if any(not re.fullmatch("[A-Z]{2}", code) for code in policy.territories):
+        raise InputError(
+            "policy: [territory] only has what is no country; write codes of two capital letters"
+            " (ISO 3166-1), such as DE"
+        )
+    if not policy.robots_sha256 and not policy.robots_version:
+        return
+    if not policy.robots_version or not re.fullmatch("0x[0-9a-f]{64}", policy.robots_sha256):
+        raise InputError(
+            "policy: [robots] names a list by its version and its sha256 (0x and 64 digits in small"
+            " letters); docs/policy.md says where they come from"
+        )
 
 
 def _check_number(what: str, number: Decimal, most: Decimal) -> None:
@@ -150,3 +349,40 @@ def _whole(section: Mapping[str, Any], key: str, default: int, where: str) -> in
     if number != int(number):
         raise InputError(f"{where}: {key} is {number}; give a whole number")
     return int(number)
+
+
+def _flag(section: Mapping[str, Any], key: str, where: str) -> bool:
+    value = section.get(key, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{where}: {key} is true or false")
+    return value
+
+
+def _multiple(section: Mapping[str, Any], where: str) -> Decimal | None:
+    if section and "multiple" not in section:
+        raise InputError(
+            f"{where}: [spike] needs a multiple; leave the section out to switch it off"
+        )
+    return _decimal(section, "multiple", Decimal(0), where) if section else None
+
+
+def _listed(section: Mapping[str, Any], key: str, kind: type, where: str) -> list[Any]:
+    """Return a list of a section, sorted, each once; empty where the section is not there."""
+    if key not in section:
+        return []
+    values = section[key]
+    right = isinstance(values, list) and all(type(value) is kind for value in values)
+    if not right or not values:
+        raise InputError(
+            f"{where}: {key} is a list of {'numbers' if kind is int else 'texts'} with at least one;"
+            " leave the section out to switch the step off"
+        )
+    return sorted(set(values))
+
+
+def _statuses(section: Mapping[str, Any], where: str) -> tuple[int, ...]:
+    return tuple(_listed(section, "accepted", int, where))
+
+
+def _territories(section: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    return tuple(_listed(section, "only", str, where))

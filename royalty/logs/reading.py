@@ -2,8 +2,9 @@
 
 The table `rows`: `file` (place of the source, from 0), `line`, `usage_id` (null: the file has no ids),
 `work`, `kind` (as the ledger numbers it), `started_us` (since 1970), `day` (since 1970), `watched_us`,
-`duration_us`, `identity` (viewer, else session), `resend` (whether the last of an id counts), and
-`malformed` (why the row cannot be used, else null). Everything is text or an integer.
+`duration_us`, `identity` (viewer, else session), `resend` (whether the last of an id counts), what the
+steps of the policy need (`royalty.logs.steps`), and `malformed` (why the row cannot be used, else null).
+Everything is text or an integer.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from royalty.logs.formats import FORMATS, Format, named
 from royalty.logs.jsonrows import read_json
 from royalty.logs.lines import BLOCK
 from royalty.logs.parquetrows import read_parquet
+from royalty.logs.policy import Policy
 from royalty.logs.sources import Source, decompressed, opened, read_chunks
+from royalty.logs.steps import STEP_COLUMNS, Coder, insert_sql
 from royalty.logs.zones import stretches
 from royalty.usage import Kind
 
@@ -50,6 +53,7 @@ ROW_COLUMNS = (
     "duration_us BIGINT",
     "identity VARCHAR",
     "resend BOOLEAN",
+    *(f"{name} {kind}" for name, kind in STEP_COLUMNS),
 )
 
 
@@ -94,16 +98,21 @@ def engine(memory: str = "1GB", threads: int | None = None) -> Iterator[DuckDBPy
 
 
 def read_rows(
-    con: DuckDBPyConnection, sources: Sequence[Source], progress: Progress | None = None
+    con: DuckDBPyConnection,
+    sources: Sequence[Source],
+    progress: Progress | None = None,
+    policy: Policy | None = None,
 ) -> list[Source]:
     """Read files into the table `rows` and return the sources with their SHA-256 and number of rows.
 
-    `file` goes on from what the table already holds. Raises InputError where a file cannot be read as a
-    whole, or where no file has a row. `progress` is called with the bytes read and the bytes there are.
+    Of the fields that only steps need, those that the policy's steps need are read. `file` goes on from
+    what the table already holds. Raises InputError where a file cannot be read as a whole, lacks a column
+    of a step, or where no file has a row. `progress` is called with the bytes read and those there are.
     """
     if not sources:
         raise InputError("no log was given; name at least one file")
     make_rows(con)
+    policy = policy or Policy()
     (first,) = one_row(con, "SELECT coalesce(max(file) + 1, 0) FROM rows")
     meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
     read = []
@@ -115,13 +124,14 @@ def read_rows(
                 f"{source.path} holds sums ({form.name}), no rows: `royalty usage check` shows what they"
                 " come to, apart; they cannot be reported"
             )
+        _require_readable(source, form, policy)
         if form is not None and form.gather is not None and form.name not in gathers:
             con.execute(
                 f"CREATE TEMP TABLE gathered (file INTEGER, line BIGINT, {form.gather.table})"
             )
             gathers[form.name] = form
-        inserts = partial(_inserts, source, first + at)
-        read.append(_read_source(con, source, inserts, meter))
+        inserts = partial(_inserts, source, first + at, policy)
+        read.append(_read_source(con, source, inserts, meter, policy))
     for form in gathers.values():
         _add_plays(con, form)
     if not any(source.rows for source in read):
@@ -138,7 +148,7 @@ def read_sums(
     """Read files of sums: `insert` gives the SQL that keeps the table `batch` of a file's place."""
     meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
     read = [
-        _read_source(con, source, lambda _, at=at: [insert(at)], meter)  # type: ignore[misc]
+        _read_source(con, source, lambda *_, at=at: [insert(at)], meter, Policy())
         for at, source in enumerate(sources)
     ]
     if not any(source.rows for source in read):
@@ -163,11 +173,13 @@ def make_rows(con: DuckDBPyConnection) -> None:
 
 def _read_source(
     con: DuckDBPyConnection,
-    source: Source,
-    inserts: Callable[[Sequence[str]], list[str]],
+    given: Source,
+    inserts: Callable[[Columns, Sequence[str]], list[str]],
     meter: _Meter,
+    policy: Policy,
 ) -> Source:
     digest = sha256()
+    source = replace(given, columns=given.columns.for_steps(policy.needs))
     rows = 0
     with opened(source.path) as raw, tempfile.TemporaryDirectory(prefix="royalty-") as folder:
         chunks = _hashed(
@@ -176,26 +188,41 @@ def _read_source(
             lambda: meter.at(raw.done),
         )
         reading = _open_reading(source, chunks, Path(folder))
-        statements = inserts(reading.names)
+        coder = Coder(policy, source.columns, reading.names, source.path)
+        statements = inserts(source.columns, reading.names)
         zone = source.columns.fields["started_at"].zone
         _make_zone(con, zone)
         for table in reading.tables:
             rows += table.num_rows
-            con.register("batch", table)
+            con.register("batch", coder.coded(table))
             for statement in statements:
                 con.execute(statement)
             con.unregister("batch")
         for _ in chunks:
             pass
+        if source.format == "json":
+            coder.check(rows)
         meter.done(raw.done)
-    return replace(source, sha256="0x" + digest.hexdigest(), rows=rows, passed=dict(reading.passed))
+    return replace(given, sha256="0x" + digest.hexdigest(), rows=rows, passed=dict(reading.passed))
 
 
-def _inserts(source: Source, file: int, names: Sequence[str]) -> list[str]:
+def _require_readable(source: Source, form: Format | None, policy: Policy) -> None:
+    """Raise InputError where lines are joined to rows, and a step of the policy looks at lines."""
+    if form is not None and form.gather is not None and policy.needs:
+        (first, *_) = policy.needs.values()
+        raise InputError(
+            f"{source.path}: {form.name} joins lines to plays, which have nothing that {first} of the"
+            f" policy {policy.name} looks at; take a policy without that step"
+        )
+
+
+def _inserts(
+    source: Source, file: int, policy: Policy, columns: Columns, names: Sequence[str]
+) -> list[str]:
     """Return the SQL that keeps the registered table `batch`: its rows, or lines that become rows."""
     form = FORMATS.get(source.format)
     if form is None or form.gather is None:
-        return [_insert_sql(source.columns, names, str(file))]
+        return [_insert_sql(columns, names, str(file), policy)]
     kept = ", ".join(f"c{at}" for at in range(len(names)))
     return [
         f"INSERT INTO gathered SELECT {file}, line, {kept} FROM batch WHERE broken IS NULL",
@@ -214,7 +241,7 @@ def _add_plays(con: DuckDBPyConnection, form: Format) -> None:
         "CREATE OR REPLACE TEMP VIEW batch AS"
         f" SELECT file, line, CAST(NULL AS VARCHAR) AS broken, {cells} FROM ({form.gather.plays})"
     )
-    con.execute(_insert_sql(form.columns, names, "file"))
+    con.execute(_insert_sql(form.columns, names, "file", Policy()))
     con.execute("DROP VIEW batch")
     con.execute("DROP TABLE gathered")
 
@@ -267,8 +294,9 @@ def _make_zone(con: DuckDBPyConnection, zone: str | None) -> None:
     con.executemany("INSERT INTO zone VALUES (?, ?, ?)", stretches(zone))
 
 
-def _insert_sql(columns: Columns, names: Sequence[str], file: str) -> str:
+def _insert_sql(columns: Columns, names: Sequence[str], file: str, policy: Policy) -> str:
     """Return the SQL that reads the registered table `batch` into `rows`; `file` is SQL, too."""
+    step_texts, step_columns = insert_sql(policy)
     texts = {name: _text_sql(column, names) for name, column in columns.fields.items()}
     started = columns.fields["started_at"]
     watched, duration = (
@@ -287,7 +315,7 @@ WITH texts AS (
     nullif({texts.get("watched_seconds") or missing}, '') AS watched_text,
     nullif({texts.get("duration_seconds") or missing}, '') AS duration_text,
     coalesce(nullif({texts.get("viewer") or missing}, ''), nullif({texts.get("session") or missing}, ''))
-      AS identity
+      AS identity{step_texts}
   FROM batch
 ), shapes AS (
   SELECT *, {_micro_sql("watched_text", _places(watched))} AS watched_micro,
@@ -307,8 +335,8 @@ WITH texts AS (
 ), judged AS (
   SELECT *, {_malformed_sql(columns)} AS malformed FROM read
 )
-SELECT file, line,
-  CASE WHEN malformed IS NULL THEN usage_id END,
+SELECT {file}, line,
+  usage_id,
   CASE WHEN malformed IS NULL THEN work END,
   CASE WHEN malformed IS NULL THEN kind END,
   CASE WHEN malformed IS NULL THEN started_us END,
@@ -317,6 +345,7 @@ SELECT file, line,
   CASE WHEN malformed IS NULL THEN duration_us END,
   CASE WHEN malformed IS NULL THEN identity END,
   {str(columns.resend == "last").upper()},
+  {step_columns},
   malformed
 FROM judged"""
 

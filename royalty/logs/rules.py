@@ -7,9 +7,12 @@ a platform's own store of rows is judged by the same text. `identity` may be tex
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from royalty.days import Period
+from royalty.days import Period, format_day
+from royalty.errors import InputError
+from royalty.logs import steps
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import one_row
@@ -18,15 +21,6 @@ from royalty.usage import Kind
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-REASONS = (
-    "malformed",
-    "duplicate",
-    "outside_period",
-    "unmatched_work",
-    "below_threshold",
-    "double_click",
-    "over_cap",
-)
 MICRO = 10**6
 
 
@@ -49,21 +43,25 @@ def apply_rules(
     did not look at it). Raises InputError where an id of the period has two answers.
     """
     asked = asked or days
-    con.execute(_today_sql(rows, days))
-    con.execute(_duplicates_sql(rows, days, resend=_resends(con)))
+    con.execute(_today_sql(rows, days, policy))
+    con.execute(_duplicates_sql(rows, days, policy, resend=_resends(con)))
     con.execute(matches_sql("today"))
     con.execute(_first_five_sql(asked, policy))
     refuse_ambiguous(con, matcher, "five")
+    _refuse_lacking(con, policy)
+    con.execute(_clicked_sql(policy))
+    _make_repeats(con, policy)
     con.execute(_judged_sql(policy))
-    for table in ("today", "duplicates", "matches", "five"):
+    for table in ("today", "duplicates", "matches", "five", "clicked", "repeats"):
         con.execute(f"DROP TABLE {table}")
 
 
-def _today_sql(rows: str, days: Period) -> str:
+def _today_sql(rows: str, days: Period, policy: Policy) -> str:
     """The rows of the days, numbered, with a hash of their id that finds ids that occur twice."""
     return f"""
 CREATE OR REPLACE TEMP TABLE today AS
 SELECT file, line, usage_id, work, kind, started_us, day, watched_us, duration_us, identity, resend,
+  {steps.needed_sql(policy)}
   CASE WHEN usage_id IS NULL THEN hash(identity, work, kind, started_us) ELSE hash(usage_id) END AS key
 FROM ({rows}) WHERE day BETWEEN {days.since} AND {days.until}"""
 
@@ -72,7 +70,7 @@ def _resends(con: DuckDBPyConnection) -> bool:
     return bool(one_row(con, "SELECT coalesce(bool_or(resend), FALSE) FROM today")[0])
 
 
-def _duplicates_sql(rows: str, days: Period, *, resend: bool) -> str:
+def _duplicates_sql(rows: str, days: Period, policy: Policy, *, resend: bool) -> str:
     """Rule 2: the same id again on the same or the previous UTC day.
 
     A day's row that counts is the first by the order below. Whatever it is, a row of the previous day
@@ -93,7 +91,8 @@ WITH twice AS (
   FROM today SEMI JOIN twice ON today.key = twice.key AND today.day = twice.day
 ), placed AS (
   SELECT number, row_number() OVER ({same} ORDER BY {last} started_us, work, {_kind_word("kind")},
-    watched_us NULLS FIRST, duration_us NULLS FIRST, identity NULLS FIRST, file, line) AS place
+    watched_us NULLS FIRST, duration_us NULLS FIRST, identity NULLS FIRST{steps.order_sql(policy)},
+    file, line) AS place
   FROM suspects
 ), before AS (
   SELECT DISTINCT usage_id, day + 1 AS day FROM ({rows})
@@ -130,7 +129,7 @@ FROM found JOIN catalogues ON found.catalogue = catalogues.catalogue AND found.i
 
 
 def _first_five_sql(asked: Period, policy: Policy) -> str:
-    """Rules 2 to 5: a row's first reason, and the work that it stands for."""
+    """Rules 2 to 5 and the steps between: a row's first reason, its watched time, and its work."""
     return f"""
 CREATE OR REPLACE TEMP TABLE five AS
 WITH dealt AS (
@@ -140,16 +139,17 @@ WITH dealt AS (
   JOIN deals ON deals.catalogue = matches.catalogue
     AND seen.day >= deals.since AND (deals.until IS NULL OR seen.day < deals.until)
 )
-SELECT today.*, today.rowid AS number, dealt.catalogue, dealt.index,
+SELECT today.*, dealt.catalogue, dealt.index,
   hash(identity, dealt.catalogue, dealt.index, kind, today.day) AS company,
   CASE
     WHEN duplicates.number IS NOT NULL THEN 'duplicate'
     WHEN today.day NOT BETWEEN {asked.since} AND {asked.until} THEN 'outside_period'
     WHEN dealt.work IS NULL THEN 'unmatched_work'
+    {steps.reasons_sql(policy)}
     WHEN {_below_threshold_sql(policy)} THEN 'below_threshold'
   END AS reason
-FROM today
-LEFT JOIN duplicates ON today.rowid = duplicates.number
+FROM (SELECT rowid AS number, * REPLACE ({steps.watched_sql(policy)} AS watched_us) FROM today) AS today
+LEFT JOIN duplicates ON today.number = duplicates.number
 LEFT JOIN dealt ON today.work = dealt.work AND today.day = dealt.day"""
 
 
@@ -180,16 +180,35 @@ def refuse_ambiguous(con: DuckDBPyConnection, matcher: WorkTable, judged: str) -
         raise matcher.refusal(work)
 
 
-def _judged_sql(policy: Policy) -> str:
-    """Rules 6 and 7 and the units: among the rows of one viewer, work, kind and day, in order.
+def _refuse_lacking(con: DuckDBPyConnection, policy: Policy) -> None:
+    """Raise InputError where a row that came so far was kept without what a step needs."""
+    if not policy.step_columns:
+        return
+    found = con.execute(
+        f"SELECT day, {steps.lacking_sql(policy)} AS lacking FROM five WHERE lacking IS NOT NULL"
+        " AND (reason IS NULL OR reason NOT IN ('duplicate', 'outside_period', 'unmatched_work'))"
+        " ORDER BY day, lacking LIMIT 1"
+    ).fetchall()
+    for day, lacking in found:
+        raise InputError(
+            f"{format_day(day)} has rows that were kept without the column '{lacking}', which the"
+            f" policy {policy.name} needs; report it from its logs under this policy, or under one"
+            " without that step"
+        )
+
+
+_SAME = "PARTITION BY identity, catalogue, index, kind, day"
+_ORDER = "started_us, usage_id NULLS FIRST, work"
+
+
+def _clicked_sql(policy: Policy) -> str:
+    """Rule 6, among the rows of one viewer, work, kind and day, in order.
 
     Rows without such company are left alone, which most are (a cap of 0 looks at them all).
     """
     fewest = 1 if policy.per_viewer_work_day == 0 else 2
-    same = "PARTITION BY identity, catalogue, index, kind, day"
-    order = "ORDER BY started_us, usage_id NULLS FIRST, work"
     return f"""
-CREATE OR REPLACE TEMP TABLE judged AS
+CREATE OR REPLACE TEMP TABLE clicked AS
 WITH several AS (
   SELECT company FROM five WHERE reason IS NULL AND identity IS NOT NULL
   GROUP BY company HAVING count(*) >= {fewest}
@@ -197,22 +216,60 @@ WITH several AS (
   SELECT number, identity, catalogue, index, kind, day, started_us, usage_id, work
   FROM five SEMI JOIN several ON five.company = several.company
   WHERE reason IS NULL AND identity IS NOT NULL
-), clicked AS (
-  SELECT *, coalesce(
-    lead(started_us) OVER ({same} {order}) - started_us <= {policy.double_click_micro}, FALSE) AS again
-  FROM viewed
-), capped AS (
-  SELECT number, row_number() OVER ({same} {order}) > {policy.per_viewer_work_day} AS beyond
-  FROM clicked WHERE NOT again
+)
+SELECT *, coalesce(
+  lead(started_us) OVER ({_SAME} ORDER BY {_ORDER}) - started_us <= {policy.double_click_micro}, FALSE)
+  AS again
+FROM viewed"""
+
+
+def _make_repeats(con: DuckDBPyConnection, policy: Policy) -> None:
+    """Leave in `repeats` the rows that come within the window after one of their session that counts."""
+    con.execute("CREATE OR REPLACE TEMP TABLE repeats (number BIGINT)")
+    if policy.repeat_seconds is None:
+        return
+    found = con.execute(f"""
+WITH left_over AS (
+  SELECT * FROM five
+  WHERE reason IS NULL AND CAST(session AS VARCHAR) NOT IN ('', '0')
+    AND number NOT IN (SELECT number FROM clicked WHERE again)
+)
+SELECT session, catalogue, index, kind, day, started_us, number FROM left_over
+QUALIFY count(*) OVER (PARTITION BY session, catalogue, index, kind, day) > 1
+ORDER BY session, catalogue, index, kind, day, {_ORDER}""")
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        while some := found.fetchmany(10_000):
+            yield from some
+
+    numbers = steps.repeated(rows(), policy.repeat_micro)
+    if numbers:
+        import pyarrow as pa
+
+        con.register("repeating", pa.table({"number": pa.array(numbers, pa.int64())}))
+        con.execute("INSERT INTO repeats SELECT number FROM repeating")
+        con.unregister("repeating")
+
+
+def _judged_sql(policy: Policy) -> str:
+    """Rule 7, the units, and each row's reason."""
+    return f"""
+CREATE OR REPLACE TEMP TABLE judged AS
+WITH capped AS (
+  SELECT number, row_number() OVER ({_SAME} ORDER BY {_ORDER}) > {policy.per_viewer_work_day} AS beyond
+  FROM clicked ANTI JOIN repeats ON clicked.number = repeats.number
+  WHERE NOT again
 )
 SELECT five.* EXCLUDE (number, key, company, reason),
   CASE five.kind WHEN {Kind.EXCERPT.value} THEN five.watched_us // {MICRO} ELSE 1 END AS units,
   CASE
     WHEN five.reason IS NOT NULL THEN five.reason
     WHEN clicked.again THEN 'double_click'
+    WHEN repeats.number IS NOT NULL THEN 'repeat_in_window'
     WHEN capped.beyond THEN 'over_cap'
   END AS reason,
   five.reason IS NULL AND five.identity IS NULL AS anonymous
 FROM five
 LEFT JOIN clicked ON five.number = clicked.number
+LEFT JOIN repeats ON five.number = repeats.number
 LEFT JOIN capped ON five.number = capped.number"""

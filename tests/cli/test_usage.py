@@ -107,6 +107,71 @@ def test_check_finds_too_much_excluded(here: World, usage: Run, percent: str, co
     usage("check", mixed(here), "--day", DAY, "--max-excluded", percent, exit=code)
 
 
+def test_explain_tells_each_rule_of_a_row_and_what_it_comes_to(here: World, usage: Run) -> None:
+    made = usage("explain", "4", mixed(here), "--day", DAY)
+    (row,) = made["rows"]
+    rules = row.pop("rules")
+    assert [rule["rule"] for rule in rules] == list(EXCLUDED)
+    assert {rule["outcome"] for rule in rules} == {"passed"}
+    assert row.pop("file").endswith("mixed.csv")
+    assert row == {
+        "line": 5,
+        "work_id": here.work(1),
+        "reason": None,
+        "units": {"view": 0, "download": 0, "excerpt": 12},
+        "day": DAY,
+        "work": here.work(1),
+        "kind": "excerpt",
+        "version": 1,
+        "price_nano": "100000",
+        "price": "0.0001",
+        "amount_nano": "1200000",
+        "amount": "0.0012",
+        "held": None,
+    }
+    assert (made["found"], made["files"], made["rows_read"]) == (True, 1, 10)
+
+
+def test_explain_tells_the_numbers_of_what_excludes_and_every_row_with_the_id(
+    here: World, usage: Run
+) -> None:
+    shown = usage("explain", "8", mixed(here), "--day", DAY, json=False).stdout
+    assert "below_threshold  excluded watched 4 s < 30 s (minimum_seconds)" in shown
+    made = usage("explain", "1", mixed(here), "--day", DAY)
+    assert [(row["line"], row["reason"]) for row in made["rows"]] == [(2, None), (6, "duplicate")]
+    assert made["rows"][1]["rules"][-1]["outcome"] == "excluded"
+    malformed = usage("explain", "5", mixed(here), "--day", DAY)["rows"]
+    assert [row["rules"][-1]["detail"] for row in malformed] == ["watched_seconds cannot be read"]
+
+
+def test_explain_says_that_an_id_is_not_in_the_logs(here: World, usage: Run) -> None:
+    made = usage("explain", "10", mixed(here), "--day", DAY, exit=1)
+    assert (made["found"], made["rows"], made["rows_read"]) == (False, [], 10)
+    shown = usage("explain", "10", mixed(here), "--day", DAY, exit=1, json=False).stdout
+    assert "no row has the id 10: looked at 10 rows of 1 file" in shown
+
+
+def test_explain_finds_what_is_held_and_refuses_a_log_without_ids(
+    here: World, usage: Run, run: Run
+) -> None:
+    run("platform", "accept", here.catalogue, "--max-view", "0.001", "--account", "dev1")
+    made = usage("explain", "1", mixed(here), "--day", DAY, exit=1)
+    assert made["rows"][0]["held"] == "dearer_than_accepted"
+    columns = here.folder / "columns.toml"
+    columns.write_text(
+        'work = "work"\nstarted_at = "started_at"\nkind = {value = "download"}\nviewer = "viewer"\n'
+    )
+    refused = usage("explain", "1", mixed(here), "--day", DAY, "--columns", columns, exit=2)
+    assert "this log has no ids" in refused.stderr
+
+
+def test_check_counts_under_a_shipped_policy_by_its_name(here: World, usage: Run) -> None:
+    log = mixed(here)
+    assert usage("check", log, "--day", DAY, "--policy", "default")["excluded"] == EXCLUDED
+    refused = usage("check", log, "--day", DAY, "--policy", "peertube", exit=2)
+    assert "no column 'session', which [repeat] of the policy peertube needs" in refused.stderr
+
+
 def test_report_has_the_shape_that_scripts_rely_on(here: World, usage: Run) -> None:
     made = usage("report", mixed(here), "--day", DAY, "--evidence", "evidence")
     (args,) = here.reported()
@@ -162,6 +227,80 @@ def test_held_makes_check_and_report_exit_1(here: World, usage: Run, run: Run) -
     assert usage("check", log, "--day", DAY, exit=1)["held"] == held
     made = usage("report", log, "--day", DAY, exit=1)
     assert (made["held"], made["batches"]) == (held, [])
+    assert here.reported() == []
+
+
+SPIKE = "[spike]\nmultiple = 2\nabove = 1\ndays = 7\n"
+
+
+def test_a_spike_is_held_until_it_is_released_and_stays_so(
+    here: World, usage: Run, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(SPIKE)
+    options = ("--day", DAY, "--policy", policy)
+    log = here.views("views.csv", 5, 1)
+    held = [
+        {
+            "reason": "spike_hold",
+            "work": here.work(0),
+            "units": {"view": 4, "download": 0, "excerpt": 0},
+            "amount_nano": "12000000",
+            "amount": "0.012",
+        }
+    ]
+    assert usage("check", log, *options, exit=1)["held"] == held
+    made = usage("report", log, *options, exit=1)
+    assert (made["held"], here.views_on_chain()) == (held, [1, 1, 0])
+    told = usage("explain", f"{DAY}-0-0", log, *options, exit=1)["rows"]
+    assert [row["spike_hold_units"] for row in told] == [4]
+    assert (
+        usage("report", log, *options, exit=1)["batches"] == []
+    )  # the same log again changes nothing
+
+    name = f"{here.work(0)}:{DAY}"
+    previewed = usage("report", log, *options, "--release", name, "--dry-run")
+    assert previewed["batches"][0]["units"]["view"] == 4
+    assert usage("check", log, *options, exit=1)["held"] == held  # a dry run lets nothing go
+    made = usage("report", log, *options, "--release", name, "--evidence", "evidence")
+    assert (made["held"], here.views_on_chain()) == ([], [5, 1, 0])
+    (manifest,) = (here.folder / "evidence").glob("manifest-*.json")
+    assert json.loads(manifest.read_text())["released"] == [name]
+
+    late = here.views("late.csv", 9, 1)
+    made = usage("report", late, *options)  # let go once is let go for every recount
+    assert (made["held"], here.views_on_chain()) == ([], [9, 1, 0])
+
+
+def test_the_days_before_say_what_is_usual(here: World, usage: Run, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(SPIKE + "[cap]\nper_viewer_work_day = 99\n")
+    first, second = here.views("first.csv", 3), here.views("second.csv", 8, day=NEXT)
+    usage("report", first, "--day", DAY, "--policy", policy, "--release", f"{here.work(0)}:{DAY}")
+    found = usage("check", second, "--day", NEXT, "--policy", policy, exit=1)
+    assert [row["units"]["view"] for row in found["held"]] == [8 - (2 * 3 + 1)]
+    made = usage("report", second, "--day", NEXT, "--policy", policy, exit=1)
+    assert [row["units"]["view"] for row in made["held"]] == [1]
+    assert here.views_on_chain(NEXT) == [7, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("release", "spike", "why"),
+    [
+        ("{work}:" + NEXT, SPIKE, "not one that is reported now"),
+        ("{work}:" + DAY, "", "has none"),
+        ("99/9:" + DAY, SPIKE, "no units on that day"),
+        ("{work}", SPIKE, "is not WORK:DAY"),
+    ],
+)
+def test_a_release_of_what_is_not_held_is_refused(
+    here: World, usage: Run, tmp_path: Path, release: str, spike: str, why: str
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(spike)
+    log, named = here.views("views.csv", 5), release.format(work=here.work(0))
+    made = usage("report", log, "--day", DAY, "--policy", policy, "--release", named, exit=2)
+    assert why in made.stderr
     assert here.reported() == []
 
 

@@ -213,7 +213,7 @@ def test_without_comment_lines_the_cells_of_the_profile_hold(tmp_path):
         ("SR05\ts1\tfilm\ttrue\t1.5", "NumberOfStreams is not a number of units"),
         ("SR04\ts1\tfilm\ttrue\t1\t2", "more returns than uses"),
         ("SR05\ts1\t\ttrue\t1", "work is missing"),
-        ("SU04.01\tB2\ts9\tt\t\tA1\t\t\t\t\t\t\ttrue\t\t1\t0", "UseType is neither stream"),
+        ("SU04.01\tB2\ts9\tt\t\tA1\t\t\t\t\t\t\ttrue\t\t1\t0", "UseType is no stream"),
         ("SU04.01\tB2\ts1\tt\t\tA9\t\t\t\t\t\t\ttrue\t\t1\t0", "work is missing"),
         ("CU01\tB2\tA1\t\tninety\tISRC", "CueDuration is not a duration"),
     ],

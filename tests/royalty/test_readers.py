@@ -294,7 +294,7 @@ def test_json_values_become_text_first(tmp_path):
         ("7", "5", 30_000_000, "2"),
         ("07", "5", 30_000_000, "3"),
         ("x", "5", 30_000_000, "12345678901234567890123"),
-        (None, None, None, None),
+        ("y", None, None, None),
         (None, None, None, None),
     ]
 

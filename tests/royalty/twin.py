@@ -32,6 +32,7 @@ NATIVE = {
         "session",
     )
 }
+STEP_FIELDS = ("sections", "status", "user_agent", "uploader", "autoplay", "territory")
 PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000}
 MISSING = object()
 
@@ -52,6 +53,7 @@ class Row:
     watched: Fraction | None = None
     duration: Fraction | None = None
     identity: str | None = None
+    steps: dict = field(default_factory=dict)
     reason: str | None = None
     target: tuple[int, int] | None = None
 
@@ -257,6 +259,8 @@ def fill(row: Row, cells: dict, columns: dict) -> None:
 
     viewer, session = cell("viewer"), cell("session")
     row.identity = viewer or session
+    row.steps = {name: loose(name, cells, columns) for name in STEP_FIELDS if name in columns}
+    row.steps |= {"viewer": viewer, "session": session or viewer}
     row.usage_id = cell("usage_id")
     row.work = cell("work")
     row.kind = cell("kind", "view")
@@ -271,6 +275,29 @@ def fill(row: Row, cells: dict, columns: dict) -> None:
         raise Unreadable("watched")
     if "usage_id" not in columns and row.identity is None:
         raise Unreadable("no id and no identity")
+
+
+def loose(name: str, cells: dict, columns: dict) -> str | None:
+    """A cell of a step as text: its types are wider, and nothing in it makes a row malformed."""
+    if "value" in columns[name]:
+        return str(columns[name]["value"])
+    value = cells.get(columns[name]["column"])
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list) and name == "sections":
+        parts = []
+        for one in value:
+            if isinstance(one, dict):
+                one = (
+                    one.get("start", one.get("startTimestamp")),
+                    one.get("end", one.get("endTimestamp")),
+                )
+            if len(one) == 2:
+                parts.append(f"{as_text(one[0])}-{as_text(one[1])}")
+            else:
+                parts.append("none")
+        return " ".join(parts)
+    return "?" if isinstance(value, list | dict) else as_text(value)
 
 
 def read_number(text: str, per_second: int) -> Fraction:
@@ -333,10 +360,14 @@ def count(
     short: Fraction = Fraction(1, 2),
     click: Fraction = Fraction(30),
     cap: int = 20,
+    steps: dict | None = None,
     separators: dict[Path, str] | None = None,
 ) -> Result:
     columns = dict(columns) if columns is not None else dict(NATIVE)
     resend = columns.pop("resend", "first")
+    steps = steps or {}
+    needed = fields_of(steps)
+    columns = {n: c for n, c in columns.items() if n not in STEP_FIELDS or n in needed}
     rows = [
         row
         for number, path in enumerate(files)
@@ -345,7 +376,7 @@ def count(
     for row in rows:
         if row.fault is not None:
             row.reason = "malformed"
-    mark_duplicates([row for row in rows if row.reason is None], resend == "last")
+    mark_duplicates([row for row in rows if row.reason is None], resend == "last", steps)
     for row in rows:
         if row.reason is None and not since <= row.day <= until:
             row.reason = "outside_period"
@@ -355,12 +386,17 @@ def count(
             if row.target is None:
                 row.reason = "unmatched_work"
     for row in rows:
+        if row.reason is None:
+            row.reason = stepped(row, steps)
+            row.watched = watched(row, steps)
+    for row in rows:
         if row.reason is None and below(row, minimum, short):
             row.reason = "below_threshold"
     without = [row for row in rows if row.reason is None and row.identity is None]
-    mark_clicks_and_cap(
-        [row for row in rows if row.reason is None and row.identity is not None], click, cap
-    )
+    mark_clicks([row for row in rows if row.reason is None and row.identity is not None], click)
+    if "repeat" in steps:
+        mark_repeats([row for row in rows if row.reason is None], steps["repeat"])
+    mark_cap([row for row in rows if row.reason is None and row.identity is not None], cap)
     return summary(rows, len(without))
 
 
@@ -368,7 +404,7 @@ def utf8(text: str | None) -> bytes:
     return b"" if text is None else b"1" + text.encode()
 
 
-def mark_duplicates(rows: list[Row], last: bool) -> None:
+def mark_duplicates(rows: list[Row], last: bool, steps: dict) -> None:
     by_id = defaultdict(lambda: defaultdict(list))
     for row in rows:
         by_id[row.id][row.day].append(row)
@@ -386,6 +422,7 @@ def mark_duplicates(rows: list[Row], last: bool) -> None:
             missing_first(row.watched),
             missing_first(row.duration),
             utf8(row.identity),
+            *known(row, steps),
             row.file,
             row.line,
         )
@@ -423,17 +460,153 @@ def below(row: Row, minimum: Fraction, short: Fraction) -> bool:
     return row.watched < needed
 
 
-def mark_clicks_and_cap(rows: list[Row], click: Fraction, cap: int) -> None:
+def companies(rows: list[Row], who) -> list[list[Row]]:
+    """Rows of one work, kind, day and whoever it was, in order."""
     groups = defaultdict(list)
     for row in rows:
-        groups[row.identity, row.target, row.kind, row.day].append(row)
+        groups[who(row), row.target, row.kind, row.day].append(row)
     for group in groups.values():
         group.sort(key=lambda row: (row.started, utf8(row.usage_id), utf8(row.work)))
+    return list(groups.values())
+
+
+def mark_clicks(rows: list[Row], click: Fraction) -> None:
+    for group in companies(rows, lambda row: row.identity):
         for row, after in pairwise(group):
             if Fraction(after.started - row.started, 1_000_000) <= click:
                 row.reason = "double_click"
-        for row in [row for row in group if row.reason is None][cap:]:
+
+
+def mark_repeats(rows: list[Row], window: Fraction) -> None:
+    known = [row for row in rows if row.steps["session"]]
+    for group in companies(known, lambda row: row.steps["session"]):
+        counts = group[0]
+        for row in group[1:]:
+            if Fraction(row.started - counts.started, 1_000_000) <= window:
+                row.reason = "repeat_in_window"
+            else:
+                counts = row
+
+
+def mark_cap(rows: list[Row], cap: int) -> None:
+    for group in companies(rows, lambda row: row.identity):
+        for row in group[cap:]:
             row.reason = "over_cap"
+
+
+# Steps of a policy: `steps` has those that are on ---------------------------------------------------
+
+NEEDED = {
+    "sections": "sections",
+    "statuses": "status",
+    "robots": "user_agent",
+    "own_plays": "uploader",
+    "autoplay": "autoplay",
+    "territories": "territory",
+}
+
+
+def fields_of(steps: dict) -> set[str]:
+    return {name for step, name in NEEDED.items() if step in steps}
+
+
+def seen_seconds(text: str | None) -> Fraction | None:
+    """Seconds that lie in at least one section, counted from one edge to the next."""
+    sections = []
+    for part in (text or "").split(" "):
+        ends = part.split("-")
+        if len(ends) != 2:
+            return None
+        try:
+            start, end = read_number(ends[0], 1), read_number(ends[1], 1)
+        except Unreadable:
+            return None
+        if start > end:
+            return None
+        sections.append((start, end))
+    edges = sorted({edge for section in sections for edge in section})
+    return sum(
+        (
+            after - edge
+            for edge, after in pairwise(edges)
+            if any(start <= edge and after <= end for start, end in sections)
+        ),
+        Fraction(0),
+    )
+
+
+def watched(row: Row, steps: dict) -> Fraction | None:
+    if row.kind == "download":
+        return row.watched
+    found = row.watched
+    if "sections" in steps:
+        found = seen_seconds(row.steps["sections"]) or Fraction(0)
+    if "at_most_duration" in steps and row.duration:
+        found = min(found, row.duration)
+    return found
+
+
+def is_robot(row: Row, steps: dict) -> bool:
+    agent = row.steps["user_agent"] or ""
+    return any(re.search(pattern, agent) for pattern in steps["robots"])
+
+
+def is_own(row: Row) -> bool:
+    return row.steps["viewer"] is not None and row.steps["viewer"] == row.steps["uploader"]
+
+
+def is_here(row: Row, steps: dict) -> bool:
+    return (row.steps["territory"] or "").upper() in steps["territories"]
+
+
+def status(row: Row) -> int | None:
+    text = row.steps["status"] or ""
+    return int(text) if re.fullmatch("[1-9][0-9][0-9]", text, re.ASCII) else None
+
+
+def autoplay(row: Row) -> bool | None:
+    text = (row.steps["autoplay"] or "").lower()
+    return {"true": True, "1": True, "false": False, "0": False}.get(text)
+
+
+def stepped(row: Row, steps: dict) -> str | None:
+    if "statuses" in steps and status(row) not in steps["statuses"]:
+        return "status_code"
+    if "robots" in steps and is_robot(row, steps):
+        return "robot"
+    if "own_plays" in steps and is_own(row):
+        return "self_view"
+    if "autoplay" in steps and autoplay(row) is not False:
+        return "autoplay"
+    if "territories" in steps and not is_here(row, steps):
+        return "territory"
+    return None
+
+
+def known(row: Row, steps: dict) -> list:
+    """What the steps know of a row, for the order of equal ones."""
+    found: list = []
+    if "sections" in steps:
+        seen = seen_seconds(row.steps["sections"])
+        found.append(-1 if seen is None else seen)
+    if "statuses" in steps:
+        code = status(row)
+        found.append(-1 if code is None else code)
+    if "own_plays" in steps:
+        found.append(is_own(row))
+    if "autoplay" in steps:
+        played = autoplay(row)
+        found.append(2 if played is None else int(played))
+    if "territories" in steps:
+        found.append(is_here(row, steps))
+    if "robots" in steps:
+        found.append(is_robot(row, steps))
+    if "repeat" in steps:
+        found.append(utf8(row.steps["session"]))
+    return found
+
+
+# Results -------------------------------------------------------------------------------------------
 
 
 def summary(rows: list[Row], without: int) -> Result:

@@ -219,7 +219,7 @@ def report_real_log(stage: Stage, log: Path, columns: Path) -> int:
     expect("the counts", seen, KUAIRAND_COUNTS)
     with stage.bar("reporting days", None):
         report = platform.usage.report(
-            log, columns=columns, since=KUAIRAND_SINCE, until=KUAIRAND_UNTIL
+            log, columns=columns, since=KUAIRAND_SINCE, until=KUAIRAND_UNTIL, as_="direct"
         )
     expect("days reported", len({batch.day for batch in report.batches}), KUAIRAND_DAYS)
     paid = int(sum(batch.amount_nano for batch in report.batches))

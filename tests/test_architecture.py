@@ -20,7 +20,8 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"},
+    | {"terms", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"}
+    | {"breakdown"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments"},

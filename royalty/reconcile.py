@@ -129,6 +129,15 @@ class Reconciliation:
         table.to_parquet(paths[1])
         return paths
 
+    def to_html(self, path: str | Path) -> Path:
+        """Write it as one page for people (docs/pages.md) and return its path.
+
+        Raises InputError where the file cannot be written.
+        """
+        from royalty.pages import reconciliation_page, write_page
+
+        return write_page(path, reconciliation_page(self))
+
 
 def _row(finding: Finding) -> dict[str, Any]:
     row = {name: getattr(finding, name) for name in pure.COLUMNS}

@@ -24,7 +24,7 @@ LAYERS = (
     | {"breakdown"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
-    {"segments"},
+    {"segments", "pages"},
     {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"}
     | {"posting", "offers"},
     {"posted"},

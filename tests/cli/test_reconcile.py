@@ -17,6 +17,7 @@ from royalty.merkle import Claim, DayLine, leaves_of
 from royalty.tallydata import data_bytes, file_name, rows_of, write_data
 from royalty.usage import Kind
 from tests.conftest import Anvil, Ran, clean_environment, run_royalty
+from tests.royalty.pages import read, same_figures
 from tests.tallies import post
 
 FIELDS = ["usage_id", "work", "kind", "started_at", "watched_seconds", "viewer"]
@@ -301,6 +302,49 @@ def test_bad_input_is_one_clear_line(
     assert len(told.stderr.splitlines()) == 1
 
 
+def test_the_page_says_what_the_json_document_says_and_hostile_words_are_words(
+    story: Story, audit: Callable[..., Ran], tmp_path: Path, anvil: Anvil, ledger: dict[str, Any]
+) -> None:
+    """A title from the chain, a file's name and an id from the log, none of which we chose."""
+    from royalty import Royalty
+    from royalty.works import NewWork
+
+    snapshot = anvil.request("evm_snapshot")
+    producer = Royalty.connect(
+        rpc=anvil.rpc, contract=ledger["royalty"], account="dev0", folder=story.folder / "producer"
+    )
+    title = "<script>alert('title')</script>"
+    producer.works.register(1, [NewWork("f" * 64, title, {}, "")])
+    work = "\u202e<img src=//evil.example onerror=alert('id')>"
+    extra = [
+        ["x1", "1/3", "view", f"{DAYS[1]}T15:00:00Z", 45, "p8"],
+        ["x2", work, "view", f"{DAYS[1]}T15:00:00Z", 45, "p9"],
+    ]
+    log = write_log(tmp_path / "<b>log'.csv", [*rows_of_the_log(), *extra])
+    page = tmp_path / "out" / "report.html"
+    document = audit(log, "--html", page, "--evidence", story.evidence, exit=1).document
+    shown = read(page.read_text("utf-8"))
+    same_figures(shown, document)
+    assert shown.all("script", "img") == []
+    assert title in [node.text for node in shown.all("bdi")]
+    assert "U+202E<img src=//evil.example onerror=alert('id')>" in [
+        node.text for node in shown.all("bdi")
+    ]
+    assert "<b>log'.csv" in shown.text
+    assert document["sources"][0]["name"] == "<b>log'.csv"
+    assert str(tmp_path) not in page.read_text("utf-8")
+    assert anvil.rpc not in page.read_text("utf-8")
+    for fact in ("contract", "block_hash", "works_digest"):
+        assert document[fact] in shown.text
+    for one in [*document["sources"], *document["batches"]]:
+        assert one.get("sha256", one.get("evidence")) in shown.text
+    assert document["policy"]["digest"] in shown.text
+    told = audit(story.log, "--html", page, json=False)
+    assert f"wrote {page}" in " ".join(told.stdout.split())
+    assert "evidence" in read(page.read_text("utf-8")).text
+    anvil.request("evm_revert", snapshot)
+
+
 def test_days_and_works_add_up_to_the_totals(story: Story, audit: Callable[..., Ran]) -> None:
     document = audit(story.log).document
     for rows in (document["days"], document["works"]):
@@ -312,6 +356,15 @@ def test_days_and_works_add_up_to_the_totals(story: Story, audit: Callable[..., 
                 assert sum(row[side][kind] for row in rows) == units
     assert [row["day"] for row in document["days"]] == DAYS
     assert [row["title"] for row in document["works"]] == ["Film 1", "Film 2", "Film 0"]
+
+
+def test_a_page_that_has_no_place_is_refused_before_anything_is_read(
+    story: Story, audit: Callable[..., Ran], tmp_path: Path
+) -> None:
+    told = audit(tmp_path / "nowhere.csv", "--html", tmp_path, exit=2)
+    assert "is a folder; name a file in it" in told.stderr
+    told = audit(story.log, "--html", story.log / "report.html", exit=2)
+    assert "cannot be written" in told.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_bad_input(

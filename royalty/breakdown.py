@@ -147,7 +147,9 @@ class BatchUsed:
 class Basis:
     """What a reconciliation stands on: the chain at one block, the files, the rules, how to repeat it.
 
-    `columns` and `works_map` are digests, None where none was given. `evidence` says whether a folder
+    `columns` and `works_map` are digests, None where none was given. The folder where it was made may know
+    more: `folder_ids` ids of works besides the map, and `accepted` catalogues, which then alone count (0:
+    every catalogue does). `evidence` says whether a folder
     of evidence was given and checked. `token` is the token's own word for itself. `command` names
     files without their folders: nothing here tells where it was run.
     """
@@ -162,6 +164,8 @@ class Basis:
     policy_digest: str
     columns: str | None
     works_map: str | None
+    folder_ids: int
+    accepted: int
     sources: tuple[SourceUsed, ...]
     batches: tuple[BatchUsed, ...]
     evidence: bool
@@ -178,6 +182,8 @@ class Basis:
             "policy": {**self.policy, "digest": self.policy_digest},
             "columns_digest": self.columns,
             "works_digest": self.works_map,
+            "folder_ids": self.folder_ids,
+            "accepted_catalogues": self.accepted,
             "sources": [
                 {"name": one.name, "sha256": one.sha256, "rows": one.rows} for one in self.sources
             ],

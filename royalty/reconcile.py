@@ -558,6 +558,8 @@ def _basis(
     options: Mapping[str, str | Path | None],
     threshold: str,
 ) -> Basis:
+    from royalty.platforms import licences
+
     head, columns, asked = book.snapshot.head, question.columns_document, question.works_map
     sources = tuple(SourceUsed(one.path.name, one.sha256, one.rows) for one in counted.sources)
     return Basis(
@@ -571,6 +573,8 @@ def _basis(
         policy_digest=question.policy_document.digest,
         columns=None if columns is None else columns.digest,
         works_map=map_document(asked).digest if asked else None,
+        folder_ids=len(notes(session)),
+        accepted=len(licences(session, book.platform)),
         sources=sources,
         batches=tuple(
             BatchUsed(one.batch, one.day, "0x" + one.evidence.hex(), one.tally is not None)

@@ -17,7 +17,7 @@ LOOKS = [(1280, False), (1280, True), (375, False), (375, True)]
 
 def main() -> int:
     page, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    program = chromium()
+    program = chromium(own=False)
     if program is None:
         print(MISSING, file=sys.stderr)
         return 1

@@ -36,15 +36,17 @@ MISSING = (
 )
 
 
-def chromium() -> Path | None:
-    """The browser: ROYALTY_CHROMIUM, what `make browser` unpacked, or PATH's; None where there is none."""
+def chromium(*, own: bool = True) -> Path | None:
+    """The browser: ROYALTY_CHROMIUM, what `make browser` unpacked, or PATH's; None where there is none.
+
+    PATH's comes before the unpacked one where it is not `own` that is wanted: it has the machine's fonts.
+    """
     named = os.environ.get("ROYALTY_CHROMIUM")
     if named:
         return Path(named)
-    if UNPACKED.is_file():
-        return UNPACKED
-    found = (shutil.which(name) for name in NAMES)
-    return next((Path(path) for path in found if path), None)
+    unpacked = [UNPACKED] if UNPACKED.is_file() else []
+    installed = [Path(path) for name in NAMES if (path := shutil.which(name))]
+    return next(iter(unpacked + installed if own else installed + unpacked), None)
 
 
 class Tab:

@@ -219,7 +219,7 @@ def _proof(found: Reconciliation) -> str:
         )
     wrong = len({row.batch for row in found.findings if row.reason is Reason.EVIDENCE_MISMATCH})
     if wrong:
-        return f"Of {counted(wrong, 'batch', 'batches')} the evidence is not what was committed to."
+        return f"The evidence of {counted(wrong, 'batch', 'batches')} is not what was committed to."
     if not batches:
         return "No batch holds usage of these days, so there was no evidence to compare."
     return (
@@ -267,7 +267,12 @@ def _totals(found: Reconciliation) -> Iterator[Child]:
             "Not yet paid out of the deals concerned",
             join([money(found.unpaid_nano, "unpaid_nano"), f" {token}, which is no finding"]),
         ),
-        ("Ledger solvent", "yes" if found.solvent else "NO: run `royalty audit solvency`"),
+        (
+            "Ledger solvent",
+            "yes"
+            if found.solvent
+            else _commands("NO: `royalty audit solvency` says what is missing"),
+        ),
     ]
     yield _facts(facts)
 
@@ -326,8 +331,8 @@ def _reason(
     places = _places(row.difference_nano or 0 for row in shown)
     columns = [
         Column("Batch" if all(row.work is None for row in shown) else "Work"),
-        Column("Day", "day"),
-        Column("Kind"),
+        Column("Day", "day beside"),
+        Column("Kind", "beside"),
         Column("Log", "n"),
         Column("Chain", "n"),
         Column(f"Difference, {_token(found)}", "n"),
@@ -342,10 +347,14 @@ def _reason(
 
 
 def _finding(row: Finding, titles: dict[str, str], places: int) -> tuple[Child, ...]:
+    day = "" if row.day is None else format_day(row.day)
+    kind = "" if row.kind is None else row.kind.word
+    where = " ".join(filter(None, (day, kind)))
+    name = f"batch {row.batch}" if row.work is None else _work(row.work, titles.get(row.work, ""))
     return (
-        f"batch {row.batch}" if row.work is None else _work(row.work, titles.get(row.work, "")),
-        "" if row.day is None else format_day(row.day),
-        "" if row.kind is None else row.kind.word,
+        join([name, element("span", where, class_="title below") if where else None]),
+        day,
+        kind,
         "" if row.logged_units is None else number(row.logged_units),
         "" if row.chain_units is None else number(row.chain_units),
         "" if row.difference_nano is None else _aligned(row.difference_nano, places),
@@ -658,12 +667,32 @@ def _again(found: Reconciliation) -> Iterator[Child]:
         "With the files named above in one folder, and any node of the chain for URL. Later blocks can"
         " only add: late reports, and tallies that were open.",
     )
+    yield from _folder(found)
     yield element("pre", *(element("code", line) for line in _lines(found.basis.command)))
     yield element(
         "p",
         _commands("`--json` prints every figure of this page; `royalty audit solvency` checks the ledger"
                   " as a whole; `sha256sum` shows the digest of a file."),
     )  # fmt: skip
+
+
+def _folder(found: Reconciliation) -> Iterator[Child]:
+    """Say what the folder where it was made knew, which another does not."""
+    ids, accepted = found.basis.folder_ids, found.basis.accepted
+    if ids:
+        yield element(
+            "p",
+            f"The folder where this was made knew {counted(ids, 'id')} of works itself; elsewhere they must"
+            " stand in the map that is given with ",
+            element("code", "--works"),
+            ".",
+        )
+    if accepted:
+        yield element(
+            "p",
+            f"It also knew that the platform had accepted {counted(accepted, 'catalogue')}, and counted no"
+            " other; elsewhere every catalogue counts.",
+        )
 
 
 def _lines(words: Sequence[str]) -> list[str]:

@@ -52,6 +52,7 @@ tbody th { font-weight: 500; }
 tfoot th, tfoot td { font-weight: 650; border-bottom: 0; }
 .day { white-space: nowrap; }
 .barred { width: 46%; min-width: 9.5rem; }
+.title.below { display: none; }
 .most { width: 62%; }
 .title { display: block; color: var(--soft); font-weight: 400; }
 .differs { color: var(--bad); fill: var(--bad); font-weight: 700; }
@@ -81,10 +82,11 @@ summary { cursor: pointer; padding: .375rem 0; color: var(--soft); }
 dl { margin: 1rem 0; } dl > div { display: grid; grid-template-columns: 17rem 1fr; gap: 0 1.5rem;
   padding: .25rem 0; } dt { color: var(--soft); } dd { margin: 0; min-width: 0; }
 ul.notes { padding-left: 1.25rem; margin: .5rem 0; } ul.notes li { margin: .25rem 0; }
-@media (max-width: 40rem) {
+@media screen and (max-width: 40rem) {
   header, main, footer { padding-left: 1rem; padding-right: 1rem; }
   h1 { font-size: 1.375rem; } .answer { padding: .875rem 1rem; } .answer .verdict { font-size: 1.125rem; }
   dl > div { display: block; padding: .375rem 0; }
+  .beside { display: none; } .title.below { display: block; }
   .barred { min-width: 8rem; } .minor { display: none; } table { font-size: .875rem; }
   th, td { padding-right: .75rem; }
 }
@@ -94,11 +96,12 @@ ul.notes { padding-left: 1.25rem; margin: .5rem 0; } ul.notes li { margin: .25re
   header, main, footer { max-width: none; padding: 0; }
   nav, summary { display: none; }
   h1 { font-size: 16pt; } h2 { font-size: 12.5pt; margin-top: 7mm; padding-top: 3mm; } h3 { font-size: 10pt; }
-  h2, h3, figcaption, caption, .legend, #days > p, .reason > p { break-after: avoid; }
+  h2, h3, figcaption, caption, .legend, #days > p, #rows > p, .reason > p { break-after: avoid; }
   p { max-width: none; break-inside: avoid; } .short { break-inside: avoid; }
   dl > div { grid-template-columns: 55mm 1fr; }
   .charts { grid-template-columns: 1fr 1fr; }
-  table { font-size: 8.5pt; } thead { display: table-header-group; } tfoot { display: table-row-group; }
+  table, caption, thead th, .legend, .soft { font-size: 8.5pt; }
+  thead { display: table-header-group; } tfoot { display: table-row-group; }
   tr, figure, .answer, dl > div, pre { break-inside: avoid; }
   th, td { padding: 1mm 2.5mm 1mm 0; }
   .wide { overflow: visible; } caption span { max-width: none; position: static; }

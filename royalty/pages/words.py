@@ -15,7 +15,7 @@ ADVICE: dict[Reason, str] = {
     Reason.WRONG_DAY: "Compare the time zone of the log's start times with the columns file: days are UTC.",
     Reason.WRONG_DEAL: "See which deal was in force that day (`royalty catalogue show`): the money went to"
     " another, or to another catalogue of the same file.",
-    Reason.UNMATCHED_WORK: "Find out what these ids stand for and add them to the map (--works), or have the"
+    Reason.UNMATCHED_WORK: "Find out what these ids stand for and add them to the map (`--works`), or have the"
     " work registered. Until then nobody is paid for them.",
     Reason.UNKNOWN_WORK: "Ask the platform which work it meant: nothing is registered under this number.",
     Reason.RIVAL_CATALOGUE: "Find out whose work it is; the platform pays once it has run"

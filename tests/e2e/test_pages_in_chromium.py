@@ -113,6 +113,18 @@ def test_nothing_is_wider_than_the_screen(tab: Tab, report: Path, width: int) ->
     )
 
 
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_findings_day_is_said_once_beside_the_work_or_below_it(
+    tab: Tab, report: Path, width: int
+) -> None:
+    tab.size(width)
+    tab.open(report)
+    shown = "[...document.querySelectorAll('{}')].filter(one => one.offsetParent).length"
+    below, beside = (tab.value(shown.format(place)) for place in (".below", "td.day.beside"))
+    assert (below > 0) is (width == 375)
+    assert (beside > 0) is (width == 1280)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_text_stands_out_from_its_ground(tab: Tab, report: Path, dark: bool) -> None:
     tab.size(1280, dark=dark)

@@ -86,6 +86,8 @@ def basis(**changes: Any) -> Basis:
         policy_digest="0x" + "cd" * 32,
         columns=None,
         works_map="0x" + "ef" * 32,
+        folder_ids=0,
+        accepted=0,
         sources=(SourceUsed("views.csv", "0x" + "12" * 32, 100),),
         batches=(BatchUsed(1, SINCE, "0x" + "34" * 32, False), BatchUsed(2, SINCE, "0x" + "00" * 32, True)),
         evidence=False,

@@ -127,7 +127,7 @@ def test_the_answer_comes_first_and_says_the_five_things() -> None:
                 "basis": basis(evidence=True),
                 "findings": (replace(missing(0, SINCE, reason=Reason.EVIDENCE_MISMATCH), batch=2),),
             },
-            "Of 1 batch the evidence is not what was committed to.",
+            "The evidence of 1 batch is not what was committed to.",
         ),
         ({"basis": basis(evidence=True, batches=())}, "no evidence to compare"),
         (
@@ -198,6 +198,13 @@ def test_it_says_how_to_do_it_again_in_lines_that_a_shell_takes() -> None:
         "royalty reconcile 'my log$(id).csv' \\--since 2026-10-05 \\--rpc URL"
     )
     assert len(page.all("pre")[0].all("code")) == 3
+
+
+def test_what_only_the_folder_knew_is_said_to_those_who_do_it_again() -> None:
+    assert "folder where this was made" not in page_of().text
+    text = page_of(basis=basis(folder_ids=1, accepted=2)).text
+    assert "knew 1 id of works itself" in text
+    assert "had accepted 2 catalogues" in text
 
 
 def test_the_same_findings_make_the_same_page() -> None:

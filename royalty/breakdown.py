@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from royalty.days import Period, format_day
-from royalty.findings import Cell, ChainLine, Deals, credited_nano, expected_nano
+from royalty.findings import (
+    Cell,
+    ChainLine,
+    Deals,
+    Finding,
+    Reason,
+    credited_nano,
+    expected_nano,
+)
 from royalty.usage import Kind, WorkRef
 
 FILES_NAMED = 20  # of a log, in the command that repeats it
@@ -100,6 +108,18 @@ def by_work(
     """Return a row for each work that either side has, those of most money first, without titles."""
     sums = _sums(logged, lines, deals, lambda cell: cell.work)
     return tuple(WorkRow(work, "", sums[work]) for work in sorted(sums, key=_most_first(sums)))
+
+
+def largest(rows: Iterable[Finding], most: int) -> list[Finding]:
+    """Return at most so many findings of each reason, those of the largest difference, then of most units."""
+    members: dict[Reason, list[Finding]] = defaultdict(list)
+    for row in rows:
+        members[row.reason].append(row)
+    return [row for found in members.values() for row in sorted(found, key=_weight)[:most]]
+
+
+def _weight(row: Finding) -> tuple[int, int]:
+    return -abs(row.difference_nano or 0), -(row.logged_units or 0)
 
 
 def _most_first(sums: Sums[WorkRef]) -> Callable[[WorkRef], tuple[int, WorkRef]]:

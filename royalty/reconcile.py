@@ -24,6 +24,7 @@ from royalty.breakdown import (
     by_day,
     by_work,
     command_of,
+    largest,
 )
 from royalty.catalogues import Deal, deals_of
 from royalty.days import Period, format_day
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 DEAL_EVENTS = ("CatalogueOpened", "DealAmended")
 FILES = ("findings.csv", "findings.parquet")
 NO_EVIDENCE = bytes(32)
-TITLED = 100  # works of most money, and findings, whose titles are looked up
+TITLED = 100  # works of most money, and findings of each reason, whose titles are looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -596,7 +597,7 @@ def _with_titles(
 ) -> tuple[WorkRow, ...]:
     """Return the works, those that a person will look at with their titles."""
     shown = {row.work for row in works[:TITLED]}
-    named = {row.work for row in rows if row.work is not None}
+    named = {row.work for row in largest(rows, TITLED) if row.work is not None}
     wanted = shown | {row.work for row in works if str(row.work) in named}
     known = titles(session, [one for one in book.registrations if one.work in wanted])
     return tuple(replace(row, title=known.get(row.work, "")) for row in works)

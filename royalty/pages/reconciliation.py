@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from royalty.breakdown import DayRow, Sum, WorkRow
+from royalty.breakdown import DayRow, Sum, WorkRow, largest
 from royalty.days import format_day
 from royalty.findings import MEANING, Finding, Reason, sentence, shortfall_percent, summary
 from royalty.money import counted, format_nano
@@ -324,10 +324,7 @@ def _reason(
     )
     said = MEANING[reason]
     yield element("p", f"{said[0].upper()}{said[1:]}. ", _commands(ADVICE.get(reason, "")))
-    largest = sorted(
-        members, key=lambda row: (-abs(row.difference_nano or 0), -(row.logged_units or 0))
-    )
-    shown = largest[:FINDINGS_SHOWN]
+    shown = largest(members, FINDINGS_SHOWN)
     places = _places(row.difference_nano or 0 for row in shown)
     columns = [
         Column("Batch" if all(row.work is None for row in shown) else "Work"),

@@ -150,7 +150,3 @@ def test_it_prints_with_what_is_folded_on_a_screen(tab: Tab, report: Path) -> No
     assert tab.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.value("getComputedStyle(document.querySelector('nav')).display") == "none"
     tab.ask("Emulation.setEmulatedMedia", media="")
-
-
-def test_without_a_browser_the_words_say_how_to_get_one() -> None:
-    assert "make browser" in MISSING and "ROYALTY_CHROMIUM" in MISSING

@@ -19,9 +19,10 @@ export SOLCX_BINARY_PATH := $(CURDIR)/.toolchain/solcx
 PACKAGE_ENV := .venv/.installed
 BROWNIE_ENV := .venv-brownie/.installed
 NODE_ENV := node_modules/.installed
+BROWSER := .toolchain/browser/.installed
 
 .PHONY: help setup demo test test-package test-contracts lint contracts gas docs clean
-.PHONY: test-lowest test-newest locks format deletions faults faults-nightly
+.PHONY: test-lowest test-newest locks format deletions faults faults-nightly browser look
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && $$1 != "help" {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -33,7 +34,7 @@ demo: $(PACKAGE_ENV) $(NODE_ENV) ## real usage of works into payouts on a local 
 
 test: test-contracts test-package faults ## every test
 
-test-package: $(PACKAGE_ENV) $(NODE_ENV) ## the Python package, its command line and whole runs on Anvil
+test-package: $(PACKAGE_ENV) $(NODE_ENV) $(BROWSER) ## the Python package, its command line and whole runs on Anvil
 	$(PY) -m pytest -n 2 --dist loadscope --max-worker-restart=0 $(PYTEST)
 
 faults: $(PACKAGE_ENV) $(NODE_ENV) ## reports killed everywhere under faults; SEED=20261120:17 runs one cycle
@@ -80,6 +81,11 @@ deletions: $(PACKAGE_ENV) $(NODE_ENV) # named rules taken out of a copy, one at 
 faults-nightly: $(PACKAGE_ENV) $(NODE_ENV) # an hour of them, on a seed of the day unless SEED is given
 	$(PY) -m tests.faults --seed $(or $(SEED),$(shell date +%Y%m%d)) --cycles 1000000 --minutes 60 $(FAULTS)
 
+browser: $(BROWSER) # Chromium for the tests of pages, from npm
+
+look: $(PACKAGE_ENV) $(BROWSER) # pictures of a page, to be looked at: make look PAGE=royalty-demo/left-out.html
+	$(PY) scripts/look.py $(or $(PAGE),royalty-demo/left-out.html) reports/pictures
+
 format: $(PACKAGE_ENV) $(NODE_ENV)
 	.venv/bin/ruff check --fix-only --quiet .
 	.venv/bin/ruff format .
@@ -93,6 +99,7 @@ locks: $(PACKAGE_ENV) $(NODE_ENV)
 	for name in build brownie node; do \
 	  $(UV_COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 	npm install --package-lock-only --ignore-scripts
+	cd requirements/browser && npm install --package-lock-only --ignore-scripts
 
 # The environments.
 
@@ -128,3 +135,7 @@ node_modules/.installed: package.json package-lock.json .npmrc .toolchain/node.f
 	@scripts/check_natives
 	@mkdir -p .toolchain/solcx && ln -sfn ../../scripts/solc .toolchain/solcx/solc-v$(SOLC_VERSION)
 	@touch $@
+
+# Where npm has none for this machine it says so and leaves no stamp; the tests then say what they skip.
+$(BROWSER): requirements/browser/package-lock.json scripts/get_browser .toolchain/node.found
+	@scripts/get_browser

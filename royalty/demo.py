@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 FOLDER = "royalty-demo"
 MARK = ".royalty-demo"
+EVIDENCE = "evidence"
+
+# What the auditor found, as pages: of the real log, and of the film that was left out.
+REAL_PAGE, LIE_PAGE = "real-log.html", "left-out.html"
 
 KUAIRAND = "processed_standard_kcore_15.csv"
 KUAIRAND_SINCE, KUAIRAND_UNTIL = "2022-04-07", "2022-04-21"
@@ -177,9 +181,15 @@ def real_log(stage: Stage) -> None:
     pay_out(stage)
     with stage.bar("reconciling", None):
         found = stage.session("dev3").reconcile(
-            log, columns=columns, platform="dev1", since=KUAIRAND_SINCE, until=KUAIRAND_UNTIL
+            log,
+            columns=columns,
+            platform="dev1",
+            since=KUAIRAND_SINCE,
+            until=KUAIRAND_UNTIL,
+            evidence=stage.folder / EVIDENCE,
         )
     show_reconciliation(stage, found)
+    write_report(stage, found, REAL_PAGE)
     expect("findings", reasons(found), [])
     expect("what was paid", found.credited_nano, reported)
 
@@ -219,7 +229,12 @@ def report_real_log(stage: Stage, log: Path, columns: Path) -> int:
     expect("the counts", seen, KUAIRAND_COUNTS)
     with stage.bar("reporting days", None):
         report = platform.usage.report(
-            log, columns=columns, since=KUAIRAND_SINCE, until=KUAIRAND_UNTIL, as_="direct"
+            log,
+            columns=columns,
+            since=KUAIRAND_SINCE,
+            until=KUAIRAND_UNTIL,
+            as_="direct",
+            evidence=stage.folder / EVIDENCE,
         )
     expect("days reported", len({batch.day for batch in report.batches}), KUAIRAND_DAYS)
     paid = int(sum(batch.amount_nano for batch in report.batches))
@@ -285,7 +300,7 @@ def report_story(stage: Stage, log: Path) -> Report:
         sorted(checked.count.excluded),
     )
     report: Report = reporter.usage.report(
-        log, since=STORY_SINCE, until=STORY_UNTIL, evidence=stage.folder / "evidence"
+        log, since=STORY_SINCE, until=STORY_UNTIL, evidence=stage.folder / EVIDENCE
     )
     paid = sum(batch.amount_nano for batch in report.batches)
     stage.say("")
@@ -299,6 +314,11 @@ def reconcile_story(stage: Stage, log: Path, platform: str = "dev1") -> Reconcil
         log, since=STORY_SINCE, until=STORY_UNTIL, platform=platform
     )
     return found
+
+
+def write_report(stage: Stage, found: Reconciliation, name: str) -> None:
+    """Write what the auditor found as a page, and name it."""
+    stage.say(f"the same for people, in a browser: {found.to_html(stage.folder / name)}")
 
 
 def withhold(stage: Stage) -> None:
@@ -318,6 +338,7 @@ def withhold(stage: Stage) -> None:
     show_findings(stage, found.findings)
     stage.say("")
     stage.say("Sintel was watched and not paid for: to the second and to the nano-token")
+    write_report(stage, found, LIE_PAGE)
     expect("findings", reasons(found), ["missing_on_chain", "unmatched_work"])
     expect("the difference", found.difference_nano, WITHHELD_NANO)
 

@@ -9,12 +9,23 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from royalty import findings as pure
+from royalty.breakdown import (
+    Basis,
+    BatchUsed,
+    DayRow,
+    SourceUsed,
+    WorkRow,
+    by_day,
+    by_work,
+    command_of,
+    largest,
+)
 from royalty.catalogues import Deal, deals_of
 from royalty.days import Period, format_day
 from royalty.errors import InputError
@@ -24,11 +35,11 @@ from royalty.money import counted as counted_of
 from royalty.money import format_nano
 from royalty.openleaves import DataFiles, Opened, open_tally
 from royalty.proof import Batch, Known, check, need_folder, read_manifests
-from royalty.questions import Day, Logs, read_question
+from royalty.questions import Day, Logs, Question, map_document, read_question
 from royalty.tallybook import Tally, lines_of_leaves, read_tallies
 from royalty.tallybook import terms_of as leaf_terms
 from royalty.usage import Kind, WorkRef, lines_of, unpack_usage
-from royalty.works import Registration, notes, registrations_of, rivals_among
+from royalty.works import Registration, notes, registrations_of, rivals_among, titles
 from royalty.worksmap import WorksMap
 
 if TYPE_CHECKING:
@@ -41,6 +52,7 @@ if TYPE_CHECKING:
 DEAL_EVENTS = ("CatalogueOpened", "DealAmended")
 FILES = ("findings.csv", "findings.parquet")
 NO_EVIDENCE = bytes(32)
+TITLED = 100  # works of most money, and findings of each reason, whose titles are looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,8 @@ class Reconciliation:
     """What a log and the chain say of one platform over a period; `findings` is where they differ.
 
     Money is nano-tokens. `unpaid_nano` (accrued and balances of the deals concerned) and `solvent` are
-    of block `block`, and no findings. `notes` say in words what is wrong with evidence.
+    of block `block`, and no findings. `basis` is what it stands on, `days` and `works` what the totals
+    consist of. `notes` say in words what is wrong with evidence.
     """
 
     platform: str
@@ -65,6 +78,9 @@ class Reconciliation:
     unpaid_nano: int
     solvent: bool
     findings: tuple[Finding, ...]
+    basis: Basis
+    days: tuple[DayRow, ...]
+    works: tuple[WorkRow, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -96,6 +112,9 @@ class Reconciliation:
             "over_threshold": self.over_threshold,
             "unpaid_nano": self.unpaid_nano,
             "solvent": self.solvent,
+            **self.basis.document(),
+            "days": [row.document() for row in self.days],
+            "works": [row.document() for row in self.works],
             "findings": self.table().to_list(),
         }
 
@@ -110,6 +129,15 @@ class Reconciliation:
         table.to_csv(paths[0])
         table.to_parquet(paths[1])
         return paths
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write it as one page for people (docs/pages.md) and return its path.
+
+        Raises InputError where the file cannot be written.
+        """
+        from royalty.pages import reconciliation_page, write_page
+
+        return write_page(path, reconciliation_page(self))
 
 
 def _row(finding: Finding) -> dict[str, Any]:
@@ -345,7 +373,15 @@ def reconcile(
     notes += [f"batch {batch.batch}: {why}" for batch, why in wrong]
     rows += _reused(book)
     rows += _unsettled(book, opened)
-    return _result(book, now, counted, logged, rows, limit, tuple(notes))
+    options = {
+        "--works": works,
+        "--columns": columns,
+        "--policy": policy,
+        "--evidence": evidence,
+        "--separator": separator,
+    }
+    basis = _basis(session, book, question, counted, options, str(threshold))
+    return _result(session, book, now, counted, logged, rows, limit, tuple(notes), basis)
 
 
 def _open_tallies(session: Royalty, book: _Book, evidence: str | Path | None) -> dict[int, Opened]:
@@ -517,7 +553,60 @@ def _reused(book: _Book) -> list[Finding]:
     ]
 
 
+def _basis(
+    session: Royalty,
+    book: _Book,
+    question: Question,
+    counted: Count,
+    options: Mapping[str, str | Path | None],
+    threshold: str,
+) -> Basis:
+    from royalty.platforms import licences
+
+    head, columns, asked = book.snapshot.head, question.columns_document, question.works_map
+    sources = tuple(SourceUsed(one.path.name, one.sha256, one.rows) for one in counted.sources)
+    return Basis(
+        chain_id=session.node.chain_id,
+        contract=session.ledger.address,
+        token=session.token.symbol,
+        block=head.number,
+        block_hash=head.hash,
+        block_time=head.timestamp,
+        policy=question.policy.document(),
+        policy_digest=question.policy_document.digest,
+        columns=None if columns is None else columns.digest,
+        works_map=map_document(asked).digest if asked else None,
+        folder_ids=len(notes(session)),
+        accepted=len(licences(session, book.platform)),
+        sources=sources,
+        batches=tuple(
+            BatchUsed(one.batch, one.day, "0x" + one.evidence.hex(), one.tally is not None)
+            for one in book.batches
+        ),
+        evidence=options["--evidence"] is not None,
+        threshold=threshold,
+        command=command_of(
+            sources,
+            book.period,
+            {**options, "--threshold": threshold, "--platform": book.platform},
+            session.ledger.address,
+        ),
+    )
+
+
+def _with_titles(
+    session: Royalty, book: _Book, works: Sequence[WorkRow], rows: Sequence[Finding]
+) -> tuple[WorkRow, ...]:
+    """Return the works, those that a person will look at with their titles."""
+    shown = {row.work for row in works[:TITLED]}
+    named = {row.work for row in largest(rows, TITLED) if row.work is not None}
+    wanted = shown | {row.work for row in works if str(row.work) in named}
+    known = titles(session, [one for one in book.registrations if one.work in wanted])
+    return tuple(replace(row, title=known.get(row.work, "")) for row in works)
+
+
 def _result(
+    session: Royalty,
     book: _Book,
     now: Solvency,
     counted: Count,
@@ -525,6 +614,7 @@ def _result(
     rows: Sequence[Finding],
     limit: Fraction,
     complaints: tuple[str, ...],
+    basis: Basis,
 ) -> Reconciliation:
     lines = book.lines
     worth = sum(pure.expected_nano(cell, units, book.terms) for cell, units in logged.items())
@@ -544,6 +634,9 @@ def _result(
         unpaid_nano=unpaid(concerned(logged, lines, book.terms), book.deals, now.state),
         solvent=now.solvent,
         findings=tuple(rows),
+        basis=basis,
+        days=by_day(logged, lines, book.terms, book.period),
+        works=_with_titles(session, book, by_work(logged, lines, book.terms), rows),
         notes=complaints,
     )
 

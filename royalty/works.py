@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -276,14 +276,22 @@ def describe(session: Royalty, found: Sequence[Registration]) -> list[dict[str, 
     Titles and identifiers are the registrant's own words; only metadata of the digest on chain count.
     """
     times = _times(session, found)
+    return [_row(one, times[one.block], entry) for one, entry in _entries(session, found)]
+
+
+def titles(session: Royalty, found: Iterable[Registration]) -> dict[WorkRef, str]:
+    """Return the titles that registrants gave their works, '' where this folder and the chain have none."""
+    return {one.work: text_of(entry, "title") for one, entry in _entries(session, found)}
+
+
+def _entries(session: Royalty, found: Iterable[Registration]) -> Iterator[tuple[Registration, Any]]:
+    """Yield registrations with their entry in the metadata, each document read once."""
     documents: dict[tuple[bytes, str], Any] = {}
-    rows = []
     for one in found:
         key = one.metadata_digest, one.uri
         if key not in documents:
             documents[key] = find(session, one.uri, digest=one.metadata_digest)
-        rows.append(_row(one, times[one.block], _entry(documents[key], one.position)))
-    return rows
+        yield one, _entry(documents[key], one.position)
 
 
 def _row(one: Registration, time: str, entry: Any) -> dict[str, Any]:

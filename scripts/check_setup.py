@@ -57,10 +57,16 @@ def python_locks() -> Iterator[str]:
         )
 
 
-def npm_lock() -> Iterator[str]:
-    """Faults of package-lock.json, likewise."""
-    package = json.loads((ROOT / "package.json").read_text())
-    entries = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+def npm_locks() -> Iterator[str]:
+    """Faults of npm's locks, likewise."""
+    for folder in (ROOT, ROOT / "requirements/browser"):
+        yield from npm_lock(folder)
+
+
+def npm_lock(folder: Path) -> Iterator[str]:
+    """Faults of one folder's package-lock.json."""
+    package = json.loads((folder / "package.json").read_text())
+    entries = json.loads((folder / "package-lock.json").read_text())["packages"]
     for kind in ("dependencies", "devDependencies", "optionalDependencies"):
         if package.get(kind) != entries[""].get(kind):
             yield f"package-lock.json: {kind} differ from package.json: run `make locks`"
@@ -110,7 +116,7 @@ def addresses() -> Iterator[str]:
 
 def faults() -> list[str]:
     """Every fault that was found."""
-    return [*python_locks(), *npm_lock(), *compilers(), *addresses()]
+    return [*python_locks(), *npm_locks(), *compilers(), *addresses()]
 
 
 def main() -> int:

@@ -20,10 +20,11 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms", "spikes", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"},
+    | {"terms", "spikes", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"}
+    | {"breakdown"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
-    {"segments"},
+    {"segments", "pages"},
     {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"}
     | {"posting", "offers"},
     {"posted"},

@@ -42,7 +42,7 @@ def test_second_setup_installs_nothing() -> None:
 
 
 def test_locks_hold_what_is_asked_for_with_hashes(check_setup: ModuleType) -> None:
-    assert [*check_setup.python_locks(), *check_setup.npm_lock()] == []
+    assert [*check_setup.python_locks(), *check_setup.npm_locks()] == []
 
 
 def test_no_committed_file_names_a_registry_or_a_machine(check_setup: ModuleType) -> None:

@@ -11,6 +11,7 @@ import typer
 from royalty.cli.options import COLUMNS, FORMAT, LOGS, POLICY, SEPARATOR, WORKS, Run, command
 from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.days import format_day
+from royalty.errors import InputError
 from royalty.money import format_nano
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ EVIDENCE = Annotated[
 OUT = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Write findings.csv and findings.parquet."),
+]
+HTML = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page for people, complete in one file."),
 ]
 THRESHOLD = Annotated[
     str, typer.Option("--threshold", metavar="PERCENT", help="Sets over_threshold, nothing else.")
@@ -57,6 +62,7 @@ def register(app: typer.Typer) -> None:
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         out: OUT = None,
+        html: HTML = None,
         threshold: THRESHOLD = "3",
     ) -> None:
         """Say where a log and the chain differ: which work, day and kind, how much, and why.
@@ -68,6 +74,8 @@ def register(app: typer.Typer) -> None:
         """
         from royalty.reconcile import reconcile as compare
 
+        if html is not None and html.is_dir():
+            raise InputError(f"{html} is a folder; name a file in it")
         with progress("reading the log") as advance:
             done = 0
 
@@ -92,6 +100,7 @@ def register(app: typer.Typer) -> None:
                 progress=moved,
             )
         files = [] if out is None else found.write(out)
+        files += [] if html is None else [found.to_html(html)]
         for note in found.notes:
             warn(f"royalty: {clean(note, 300)}")
         run.emit(

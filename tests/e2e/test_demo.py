@@ -11,6 +11,7 @@ import pytest
 
 from royalty import demo
 from tests.conftest import Ran
+from tests.royalty.pages import read
 
 
 @pytest.fixture
@@ -33,12 +34,21 @@ def test_the_demo_pays_what_was_watched_and_finds_what_was_withheld(
         "what the chain paid         67.725",
         "Jan Morgenstern    big-buck-bunny 15%, sintel 20%   0.08034",
         "what the chain paid         1.1397",
+        "in a browser: royalty-demo/real-log.html",
+        "in a browser: royalty-demo/left-out.html",
         "difference                  0.0177",
         "missing_on_chain  3/0        2026-10-06  excerpt      45      0      0.0045",
     ):
         assert line in told
     assert max(len(line) for line in told.splitlines()) <= 80
     assert "All checks held" in told
+    real, left_out = (
+        read((folder / demo.FOLDER / name).read_text("utf-8"))
+        for name in (demo.REAL_PAGE, demo.LIE_PAGE)
+    )
+    assert "Log and chain agree, to the last nano-token." in real.text
+    assert "The evidence of 15 batches is what was committed to on chain" in real.text
+    assert "The log is worth 0.0177 TUSD more than the chain credited." in left_out.text
     assert not (folder / demo.FOLDER / ".royalty" / "chain.json").exists(), (
         "the chain is left running"
     )

@@ -60,6 +60,7 @@ class Coder:
     def __init__(self, policy: Policy, columns: Columns, names: Sequence[str], path: Path) -> None:
         self.policy, self.columns, self.names, self.path = policy, columns, tuple(names), path
         self.seen: set[str] = set()
+        self.readable = 0
         self._list: RobotList | None = None
         for field, step in policy.needs.items():
             if columns.fields[field].value is None and columns.fields[field].column not in names:
@@ -70,14 +71,15 @@ class Coder:
 
     def coded(self, table: Any) -> Any:
         """Return a table with the columns that the steps need."""
+        self.readable += table.column("broken").null_count if self.policy.needs else 0
         for name, values in self._columns(table).items():
             table = table.append_column(f"s_{name}", values)
         return table
 
-    def check(self, rows: int) -> None:
+    def check(self) -> None:
         """Raise InputError where all rows of a file lacked a field: JSON lines name no columns before."""
         for field, step in self.policy.needs.items():
-            if rows and field not in self.seen:
+            if self.readable and field not in self.seen:
                 raise self._lacking(field, step)
 
     def _lacking(self, field: str, step: str) -> InputError:

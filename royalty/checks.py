@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Check:
     """What a log alone comes to. Amounts are nano-tokens; `amount_nano` includes what is held.
 
-    `counted` are all units with deal and price. `excluded` has all seven reasons. `over_excluded`
-    says that more rows were excluded than the caller allows.
+    `counted` are all units with deal and price. `excluded` has all seven reasons and those of the
+    policy's steps. `over_excluded` says that more rows were excluded than the caller allows.
     """
 
     count: Count

@@ -19,7 +19,7 @@ from royalty.days import MAX_DAY
 from royalty.errors import InputError, StoreFailed
 from royalty.journal import crash_at
 from royalty.segments import Segment
-from royalty.store import ROW_FIELDS, UsageStore, kept_columns, month_of
+from royalty.store import ROW_FIELDS, STEP_FIELDS, UsageStore, kept_columns, month_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -107,6 +107,7 @@ def _load(connection: DuckDBPyConnection, payload: bytes) -> int:
             *((name, pa.int64()) for name in "std"),
             ("v", pa.uint64()),
             ("r", pa.bool_()),
+            *((name, _arrow(kind)) for name, kind in STEP_FIELDS),
         ]
     )
     lines = json.read_json(
@@ -116,12 +117,19 @@ def _load(connection: DuckDBPyConnection, payload: bytes) -> int:
     )
     connection.register("lines", lines)
     connection.execute(
-        "INSERT INTO recorded (usage_id, work, kind, started_us, watched_us, duration_us, identity, day,"
-        " resend) SELECT i, w, k, s, t, d, v,"
+        f"INSERT INTO recorded SELECT i, w, k, s, t, d, v, {', '.join(name for name, _ in STEP_FIELDS)},"
         f" CAST(s // {MICRO_PER_DAY} AS INTEGER), coalesce(r, FALSE) FROM lines"
     )
     connection.unregister("lines")
     return int(lines.num_rows)
+
+
+def _arrow(kind: str) -> Any:
+    """Return the Arrow type of a column of steps."""
+    import pyarrow as pa
+
+    types = {"BIGINT": pa.int64(), "SMALLINT": pa.int16(), "UTINYINT": pa.uint8()}
+    return types.get(kind) or pa.uint64()
 
 
 # --- files ---

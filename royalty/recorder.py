@@ -18,13 +18,17 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii as _quoted
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from royalty.days import EPOCH, MAX_DAY
 from royalty.errors import InputError, RoyaltyError
 from royalty.segments import SegmentWriter
 from royalty.store import IDENTITY_BYTES, UsageStore, month_of
 from royalty.usage import KINDS
+
+if TYPE_CHECKING:
+    from royalty.logs import Policy
+    from royalty.logs.steps import RowCoder
 
 FLUSH_SECONDS = 60.0
 FLUSH_BYTES = 64 << 20
@@ -43,6 +47,7 @@ FIELDS = (
     "viewer",
     "session",
 )
+STEP_FIELDS = ("sections", "status", "user_agent", "uploader", "autoplay", "territory")
 
 Text = str | int | None
 Number = str | int | float | Decimal | None
@@ -61,7 +66,8 @@ class Recorder:
     `resend="last"` says that players send an id again with a growing time: the greatest counts.
     What was recorded goes into the store's files every `flush_seconds`, or once `flush_bytes` came
     together, and when the recorder closes; `flush_error` is what stopped the last attempt. Until
-    then it lies in segments, which a report counts too.
+    then it lies in segments, which a report counts too. With a `policy`, rows have what its steps need,
+    so that their days can be reported under it.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Recorder:
         resend: str = "first",
         flush_seconds: float = FLUSH_SECONDS,
         flush_bytes: int = FLUSH_BYTES,
+        policy: Policy | None = None,
     ) -> None:
         if resend not in ("first", "last"):
             raise InputError("resend is 'first' or 'last'")
@@ -80,6 +87,7 @@ class Recorder:
         self.flush_error: RoyaltyError | None = None
         self._writer = SegmentWriter(store.folder / "ingest")
         self._end = ', "r": true}\n' if resend == "last" else "}\n"
+        self._coder = _coder(policy)
         self._keys: dict[int, bytes] = {}
         self._closed = False
         self._flush_seconds, self._flush_bytes = flush_seconds, flush_bytes
@@ -111,12 +119,14 @@ class Recorder:
         duration_seconds: Number = None,
         viewer: Text = None,
         session: Text = None,
+        **steps: object,
     ) -> None:
         """Keep one row; it is on the disk when this returns.
 
         `started_at` is RFC 3339 with an offset, or a datetime with a zone; now where it is left out.
-        `viewer`, else `session`, is kept as a keyed hash. Raises InputError where the row is
-        malformed (nothing is kept), StoreFailed where the disk refuses.
+        `viewer`, else `session`, is kept as a keyed hash. `steps` are the fields that the recorder's policy
+        needs (`status`, `user_agent`, ...), texts as in a log; of them only its answers are kept.
+        Raises InputError where the row is malformed (nothing is kept), StoreFailed where the disk refuses.
 
         >>> recorder.record(usage_id="a1", work="12/3", watched_seconds=184)  # doctest: +SKIP
         """
@@ -129,6 +139,7 @@ class Recorder:
             duration_seconds,
             viewer,
             session,
+            steps=steps,
         )
         self._append(line)
 
@@ -193,10 +204,12 @@ class Recorder:
 
     def _line_of(self, row: Mapping[str, object], at: int) -> str:
         for name in row:
-            if name not in FIELDS:
+            if name not in FIELDS and name not in STEP_FIELDS:
                 raise InputError(f"row {at}: unknown field '{str(name)[:40]}'")
+        values = (row.get(name, _DEFAULTS.get(name)) for name in FIELDS)
+        steps = {name: row[name] for name in STEP_FIELDS if name in row}
         try:
-            return self._line(*(row.get(name, _DEFAULTS.get(name)) for name in FIELDS))
+            return self._line(*values, steps=steps)
         except InputError as error:
             raise InputError(f"row {at}: {error}") from None
 
@@ -210,6 +223,8 @@ class Recorder:
         duration_seconds: object,
         viewer: object,
         session: object,
+        *,
+        steps: Mapping[str, object],
     ) -> str:
         """Return the row as a segment has it: texts, microseconds, and the viewer's hash."""
         id_text, work_text = text_of("usage_id", usage_id), text_of("work", work)
@@ -231,8 +246,30 @@ class Recorder:
             f'{{"i": {_quoted(id_text)}, "w": {_quoted(work_text)}, "k": {number:d}, "s": {started},'
             f' "t": {"null" if watched is None else watched},'
             f' "d": {"null" if duration is None else duration},'
-            f' "v": {"null" if identity is None or key is None else _hash(key, identity)}{self._end}'
+            f' "v": {"null" if identity is None or key is None else _hash(key, identity)}'
+            f"{self._steps(key, viewer, session, duration_seconds, steps)}{self._end}"
         )
+
+    def _steps(
+        self,
+        key: bytes | None,
+        viewer: object,
+        session: object,
+        duration: object,
+        steps: Mapping[str, object],
+    ) -> str:
+        """Return what the policy's steps need of a row, as a segment has it; nothing without steps."""
+        for name in steps:
+            if name not in STEP_FIELDS:
+                raise InputError(f"unknown field '{name[:40]}'")
+        if self._coder is None:
+            return ""
+        given = {"viewer": viewer, "session": session, "duration_seconds": duration, **steps}
+        found = self._coder.coded({name: _step_text(name, given[name]) for name in given})
+        who = found.pop("session", None)
+        if isinstance(who, str):
+            found["session"] = _hash(key, who) if who and key is not None else 0
+        return "".join(f', "{name}": {value}' for name, value in found.items())
 
     def _key(self, day: int) -> bytes | None:
         """Return the secret of a day's month, None where it was forgotten.
@@ -249,6 +286,28 @@ class Recorder:
 
 def _hash(key: bytes, identity: str) -> int:
     return int.from_bytes(hmac.digest(key, identity.encode(), "sha256")[:IDENTITY_BYTES])
+
+
+def _coder(policy: Policy | None) -> RowCoder | None:
+    """Return what codes the fields of a policy's steps, None where it has none."""
+    if policy is None or not policy.needs:
+        return None
+    from royalty.logs.steps import RowCoder
+
+    return RowCoder(policy)
+
+
+def _step_text(name: str, value: object) -> str | None:
+    """Return a field of a step as the text that a log would have; None: not given."""
+    if value is None:
+        return None
+    if name in ("viewer", "session"):
+        return text_of(name, value) or ""
+    if isinstance(value, bool | list | dict):
+        from royalty.logs.steps import typed_text
+
+        return typed_text(value, name)
+    return str(value)
 
 
 _DEFAULTS = {"kind": "view"}

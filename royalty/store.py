@@ -68,6 +68,7 @@ CRASH_POINTS = (
 )
 SUM_DIGITS = 32
 HMAC_BLOCK = 64
+STEP_FIELDS = tuple((name, "UBIGINT" if name == "session" else kind) for name, kind in STEP_COLUMNS)
 ROW_FIELDS = (
     ("usage_id", "VARCHAR"),
     ("work", "VARCHAR"),
@@ -76,11 +77,11 @@ ROW_FIELDS = (
     ("watched_us", "BIGINT"),
     ("duration_us", "BIGINT"),
     ("identity", "UBIGINT"),
-    *((name, "UBIGINT" if name == "session" else kind) for name, kind in STEP_COLUMNS),
+    *STEP_FIELDS,
 )
 """What is kept of a row; the columns of steps (royalty/logs/steps.py) are NULL where no policy asked for them."""
 _HASHED = ("identity", "session")
-_STEPS = [name for name, _ in STEP_COLUMNS]
+_STEPS = [name for name, _ in STEP_FIELDS]
 _NAMES = ", ".join(name for name, _ in ROW_FIELDS)
 _EMPTY_ROWS = "SELECT " + ", ".join(f"NULL::{kind} AS {name}" for name, kind in ROW_FIELDS)
 # A row of a closed day as 8 bytes, its viewer left out: to know it when it comes again.
@@ -635,11 +636,13 @@ def kept_columns(keys: Mapping[str, bytes | None]) -> str:
 
 def _hash(name: str, keys: Mapping[str, bytes | None]) -> str:
     """Return the SQL of the hash of a column; an empty text is 0, so that it differs from none."""
+    nobody = "NULL" if name == "identity" else "0"
     cases = " ".join(
         f"WHEN started_us < {_end_of(month)} THEN"
-        f" {'NULL' if key is None else _hmac(f'encode(CAST({name} AS VARCHAR))', key)}"
+        f" {nobody if key is None else _hmac(f'encode(CAST({name} AS VARCHAR))', key)}"
         for month, key in sorted(keys.items())
     )
+    # Of a forgotten month nobody can be told: a row has no viewer, and a session that is known to be none.
     empty = f"WHEN CAST({name} AS VARCHAR) = '' THEN 0"
     return f"CASE WHEN {name} IS NULL THEN NULL::UBIGINT {empty} {cases} END"
 

@@ -169,14 +169,22 @@ class Usage:
         resend: str = "first",
         flush_seconds: float = FLUSH_SECONDS,
         flush_bytes: int = FLUSH_BYTES,
+        policy: str | Path | None = None,
     ) -> Recorder:
         """Return what keeps single rows, durable when its `record` returns; see `royalty.recorder.Recorder`.
 
         >>> with royalty.usage.recorder() as recorder:  # doctest: +SKIP
         ...     recorder.record(usage_id="a1", work="12/3", watched_seconds=184)
         """
-        store = store_of(self._session)
-        return Recorder(store, resend=resend, flush_seconds=flush_seconds, flush_bytes=flush_bytes)
+        from royalty.logs import Policy
+
+        return Recorder(
+            store_of(self._session),
+            resend=resend,
+            flush_seconds=flush_seconds,
+            flush_bytes=flush_bytes,
+            policy=None if policy is None else Policy.load(policy),
+        )
 
     def ingest(
         self,

@@ -201,7 +201,7 @@ def _read_source(
         for _ in chunks:
             pass
         if source.format == "json":
-            coder.check(rows)
+            coder.check()
         meter.done(raw.done)
     return replace(given, sha256="0x" + digest.hexdigest(), rows=rows, passed=dict(reading.passed))
 

@@ -60,6 +60,7 @@ class Coder:
     def __init__(self, policy: Policy, columns: Columns, names: Sequence[str], path: Path) -> None:
         self.policy, self.columns, self.names, self.path = policy, columns, tuple(names), path
         self.seen: set[str] = set()
+        self.readable = 0
         self._list: RobotList | None = None
         for field, step in policy.needs.items():
             if columns.fields[field].value is None and columns.fields[field].column not in names:
@@ -70,14 +71,15 @@ class Coder:
 
     def coded(self, table: Any) -> Any:
         """Return a table with the columns that the steps need."""
+        self.readable += table.column("broken").null_count if self.policy.needs else 0
         for name, values in self._columns(table).items():
             table = table.append_column(f"s_{name}", values)
         return table
 
-    def check(self, rows: int) -> None:
+    def check(self) -> None:
         """Raise InputError where all rows of a file lacked a field: JSON lines name no columns before."""
         for field, step in self.policy.needs.items():
-            if rows and field not in self.seen:
+            if self.readable and field not in self.seen:
                 raise self._lacking(field, step)
 
     def _lacking(self, field: str, step: str) -> InputError:
@@ -126,7 +128,7 @@ class Coder:
         return list(cells.to_pylist())
 
     def _territory(self, text: str | None) -> int:
-        return 2 * self.policy.territory_code + ((text or "").upper() in self.policy.territories)
+        return territory_mark(text, self.policy)
 
     def _marks(self, agents: Texts) -> list[int]:
         """Return the mark of each user agent; one that is missing is looked up as an empty text."""
@@ -137,6 +139,52 @@ class Coder:
         for agent in set(agents) - self._agents.keys():
             self._agents[agent] = code + is_robot(agent or "")
         return [self._agents[agent] for agent in agents]
+
+
+class RowCoder:
+    """The same for single rows, as they are recorded: what a policy's steps need of the values given."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._is_robot: Callable[[str], bool] | None = None
+        if policy.robots_sha256:
+            self._is_robot = robots.need(policy.robots_version, policy.robots_sha256).matcher
+
+    def coded(self, values: Mapping[str, str | None]) -> dict[str, int | str]:
+        """Return the columns of `rows` that the steps need; `session` is as it was given.
+
+        `values` are texts by field, None where a field was not given. Raises InputError for a field that
+        a step needs and that was not given; one that is not known is an empty text.
+        """
+        policy = self.policy
+        for field, step in policy.needs.items():
+            if values.get(field) is None:
+                raise InputError(
+                    f"{field} is not given, and {step} of the policy {policy.name} needs it; give an"
+                    " empty text where it is not known"
+                )
+        found: dict[str, int | str] = {}
+        if policy.sections:
+            found["union_us"] = union_micro(values["sections"])
+        if policy.statuses:
+            found["status"] = _status(values["status"])
+        if policy.own_plays:
+            viewer = values["viewer"]
+            found["own"] = int(bool(viewer) and viewer == values["uploader"])
+        if policy.autoplay:
+            found["autoplay"] = _autoplay(values["autoplay"])
+        if policy.territories:
+            found["territory"] = territory_mark(values["territory"], policy)
+        if self._is_robot is not None:
+            found["robot"] = 2 * policy.robots_code + self._is_robot(values["user_agent"] or "")
+        if policy.repeat_seconds is not None:
+            found["session"] = _session(values["session"] or values.get("viewer"))
+        return found
+
+
+def territory_mark(text: str | None, policy: Policy) -> int:
+    """Return the mark of a territory."""
+    return 2 * policy.territory_code + ((text or "").upper() in policy.territories)
 
 
 def insert_sql(policy: Policy) -> tuple[str, str]:

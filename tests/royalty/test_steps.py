@@ -335,6 +335,12 @@ def test_a_log_without_the_column_of_a_step_is_refused(tmp_path, lacking, sectio
         count(lines, policy=policy)
 
 
+def test_a_file_of_broken_lines_alone_lacks_no_column(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text("{\n")
+    assert count(path, policy=Policy.of(EVERY)).excluded["malformed"] == 1
+
+
 def test_a_columns_file_says_where_a_steps_field_is_or_is_refused(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text(f"id,at,sc\na,{DAY}T10:00:00Z,404\nb,{DAY}T10:00:00Z,200\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
@@ -19,6 +20,7 @@ from royalty.days import Period
 from royalty.errors import InputError
 from royalty.logs import NATIVE, Policy
 from royalty.questions import Question
+from royalty.recorder import Recorder
 from royalty.recount import count_day, counted
 from royalty.store import UsageStore
 from royalty.usage import WorkRef
@@ -182,3 +184,56 @@ def test_what_is_ingested_under_a_policy_can_be_reported_under_it(tmp_path):
     ingest.ingest(store, [written(tmp_path, usage_id="b")])
     with pytest.raises(InputError, match="without the column 'status'"):
         recounted(store, Policy.load(policy))
+
+
+STEP_NAMES = ("sections", "status", "user_agent", "uploader", "autoplay", "territory")
+
+
+def test_recorded_rows_count_as_the_same_rows_of_a_log(tmp_path):
+    rng = Random(7)
+    rows = [step_row(rng) | {"usage_id": f"u{at}"} for at in range(60)]
+    policy = policy_of(NUMBERS, EVERY)
+    path = tmp_path / "log.csv"
+    write(path, rows, rng)
+    store = UsageStore(tmp_path / "store")
+    with Recorder(store, policy=policy) as recorder:
+        for row in rows:
+            with suppress(InputError):  # malformed
+                recorder.record(**row)
+    found = recounted(store, policy)
+    assert sum(fact[0] for fact in found.values())
+    for day in PERIOD:
+        alone = logs.count(logs.find_sources([path]), Period(day, day), MATCHER, policy)
+        assert found[day] == facts(alone)
+
+
+def test_what_a_recorder_is_given_is_read_as_json_is(tmp_path):
+    store = UsageStore(tmp_path / "store")
+    typed = {"sections": [[0, 20], [10, 30.5]], "status": 200, "autoplay": False}
+    with Recorder(store, policy=policy_of(NUMBERS, EVERY)) as recorder:
+        recorder.record(**{**GOOD, **typed, "duration_seconds": ""})
+    row = kept(store)
+    assert (row["union_us"], row["status"], row["autoplay"]) == (30_500_000, 200, 0)
+    assert "secret" not in str(row)
+
+
+@pytest.mark.parametrize("lacking", [*STEP_NAMES, "session", "viewer", "duration_seconds"])
+def test_a_recorder_refuses_a_row_without_a_field_that_its_policy_needs(tmp_path, lacking):
+    row = {**GOOD, "duration_seconds": ""}
+    del row[lacking]
+    with (
+        Recorder(UsageStore(tmp_path / "store"), policy=policy_of(NUMBERS, EVERY)) as recorder,
+        pytest.raises(InputError, match=rf"{lacking} is not given, and \[.* needs it"),
+    ):
+        recorder.record(**row)
+
+
+def test_a_recorder_without_steps_keeps_nothing_of_theirs_and_refuses_unknown_fields(tmp_path):
+    store = UsageStore(tmp_path / "store")
+    with Recorder(store) as recorder:
+        recorder.record(**GOOD)
+        with pytest.raises(InputError, match="unknown field 'agent'"):
+            recorder.record(**GOOD, agent="x")
+    assert kept(store)["status"] is None
+    with pytest.raises(InputError, match="without the column 'union_us'"):
+        recounted(store, policy_of(NUMBERS, EVERY))

@@ -25,6 +25,7 @@ from royalty.money import format_nano
 from royalty.openleaves import DataFiles, Opened, open_tally
 from royalty.proof import Batch, Known, check, need_folder, read_manifests
 from royalty.questions import Day, Logs, read_question
+from royalty.repeated import repeated_cells
 from royalty.tallybook import Tally, lines_of_leaves, read_tallies
 from royalty.tallybook import terms_of as leaf_terms
 from royalty.usage import Kind, WorkRef, lines_of, unpack_usage
@@ -337,7 +338,8 @@ def reconcile(
         batches = _with_opened(book, opened)
         known = _known(session, book, counted, question.policy_document.digest)
         checked = check(batches, read_manifests(Path(evidence), batches), known)
-        rows = pure.reported_twice(rows, checked.twice)
+        again = repeated_cells(rows, batches, checked.sources, counted.sources, matcher)
+        rows = pure.reported_twice(rows, checked.twice | again)
         wrong += checked.wrong
     rows += _mismatches(wrong)
     notes += [f"batch {batch.batch}: {why}" for batch, why in wrong]

@@ -20,13 +20,14 @@ LAYERS = (
     {"money", "days", "shares", "usage", "merkle", "files", "identifiers", "artifacts", "sheets"}
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
-    | {"terms", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"},
+    | {"terms", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"}
+    | {"exhibits"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments"},
     {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"}
     | {"posting", "offers"},
-    {"posted"},
+    {"posted", "repeated"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
     | {"checks", "reports", "standing", "usages", "settlement", "tallies"},

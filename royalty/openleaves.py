@@ -45,10 +45,7 @@ class DataFiles:
 
     def __init__(self, places: Iterable[Path]) -> None:
         self._files = [
-            file
-            for place in places
-            for file in sorted(place.glob(NAME))
-            if is_exhibit(place, file)
+            file for place in places for file in sorted(place.glob(NAME)) if is_exhibit(place, file)
         ]
         self._digests: dict[Path, bytes | None] = {}
 

@@ -109,7 +109,7 @@ def check(batches: Collection[Batch], manifests: Mapping[int, bytes], known: Kno
         if complaint:
             wrong.append((batch, complaint))
         else:
-            found = _sources(parse_json(content))
+            found = sources_of(parse_json(content))
             sources[batch.batch] = frozenset(digest for digest, _ in found)
     return Checked(tuple(wrong), frozenset(_reported_twice(batches, sources)), sources)
 
@@ -120,15 +120,15 @@ def _complaint(batch: Batch, content: bytes, known: Known) -> str:
         return f"manifest-{batch.batch}.json is not the one that the batch committed to"
     try:
         manifest = parse_json(content)
-        given = _sources(manifest)
+        given = sources_of(manifest)
     except (ValueError, KeyError, TypeError):
         return f"manifest-{batch.batch}.json cannot be read"
     if not given:
         return f"manifest-{batch.batch}.json names no log"
-    for day in _uncounted(batch, manifest):
+    for day in uncounted(batch, manifest):
         return f"manifest-{batch.batch}.json does not count {format_day(day)}, which was settled"
     for word, expected in _expected(batch, known).items():
-        if _plain(manifest.get(word)) != _plain(expected):
+        if not same(manifest.get(word), expected):
             return f"manifest-{batch.batch}.json names another {word}"
     for digest, rows in sorted(given):
         if known.sources.get(digest) != rows:
@@ -139,13 +139,17 @@ def _complaint(batch: Batch, content: bytes, known: Known) -> str:
 
 
 def _expected(batch: Batch, known: Known) -> dict[str, Any]:
+    return identity_of(batch, known.chain_id, known.contract) | {"policy": known.policy}
+
+
+def identity_of(batch: Batch, chain_id: int, contract: str) -> dict[str, Any]:
+    """Return what the manifest of a batch must say of it, whatever was counted."""
     return {
-        "chain_id": known.chain_id,
-        "contract": known.contract,
+        "chain_id": chain_id,
+        "contract": contract,
         "platform": batch.platform,
         "batch": batch.batch,
         "day": format_day(batch.day),
-        "policy": known.policy,
         **_content(batch),
     }
 
@@ -162,7 +166,7 @@ def _content(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _uncounted(batch: Batch, manifest: Mapping[str, Any]) -> list[int]:
+def uncounted(batch: Batch, manifest: Mapping[str, Any]) -> list[int]:
     """Return the days of which a tally's leaves were settled, but which its manifest has not counted."""
     if batch.tally is None:
         return []
@@ -171,11 +175,16 @@ def _uncounted(batch: Batch, manifest: Mapping[str, Any]) -> list[int]:
     return sorted(day for day in {line.day for line in batch.lines} if format_day(day) not in days)
 
 
+def same(said: Any, expected: Any) -> bool:
+    """Return whether two values of a manifest mean the same: hex and addresses in any case."""
+    return bool(_plain(said) == _plain(expected)) and type(said) is type(expected)
+
+
 def _plain(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def _sources(manifest: Mapping[str, Any]) -> set[tuple[str, int]]:
+def sources_of(manifest: Mapping[str, Any]) -> set[tuple[str, int]]:
     """Return the (SHA-256, rows) of the logs that a manifest counted; ValueError where one is neither."""
     given = set()
     for one in manifest["sources"]:

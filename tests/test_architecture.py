@@ -30,7 +30,8 @@ LAYERS = (
     {"posted", "repeated"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
-    | {"checks", "reports", "standing", "usages", "settlement", "tallies"},
+    | {"checks", "reports", "standing", "usages", "settlement", "tallies"}
+    | {"verification", "audits"},
     {"client"},
     {"demo"},
     {"cli"},

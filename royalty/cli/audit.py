@@ -1,32 +1,48 @@
-"""`royalty audit`: what anybody can check of the ledger."""
+"""`royalty audit`: what anybody can check of the ledger, of evidence, and of single plays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import Run, command
-from royalty.cli.output import pairs, table
+from royalty.cli.options import SEPARATOR, Run, command
+from royalty.cli.output import clean, pairs, progress, table
 from royalty.days import format_day
 from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
     from royalty.audit import Solvency, Waiting
+    from royalty.verification import Verification
+
+FOLDER = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="What `usage report --evidence` wrote.")
+]
+SOME_LOGS = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="LOG...", help="The logs that were counted: files or globs."),
+]
+PLATFORM = Annotated[
+    str | None,
+    typer.Option("--platform", metavar="ADDRESS", help="Whose batches; default the only one."),
+]
+SINCE = Annotated[str | None, typer.Option("--since", metavar="DAY", help="From this UTC day on.")]
+UNTIL = Annotated[str | None, typer.Option("--until", metavar="DAY", help="Up to this UTC day.")]
 
 SHOWN = 40
 
 
 def register(app: typer.Typer) -> None:
     """Add the noun to the program."""
-    noun = noun_app("Check that the ledger holds what it owes.")
+    noun = noun_app("Check the ledger, evidence and single plays.")
     app.add_typer(noun, name="audit")
 
     @noun.callback()
     def _noun() -> None:
-        """Check that the ledger holds what it owes."""
+        """Check the ledger, evidence and single plays."""
 
     @command(noun)
     def solvency(run: Run) -> None:
@@ -45,6 +61,75 @@ def register(app: typer.Typer) -> None:
             lambda: "\n".join(_text(found, run.royalty.token.symbol)),
             findings=not found.ok,
         )
+
+    @command(noun)
+    def evidence(
+        run: Run,
+        folder: FOLDER,
+        logs: SOME_LOGS = None,
+        platform: PLATFORM = None,
+        since: SINCE = None,
+        until: UNTIL = None,
+        separator: SEPARATOR = None,
+    ) -> None:
+        """Say whether evidence is what the batches of a platform committed to.
+
+        For each batch: its manifest against the digest on chain, the documents that it names, its logs
+        by SHA-256 and rows, its counts made again under its own rules, a tally's data against the
+        root, and whether another batch carries the digest. Without logs these and the counts are not
+        looked at. Ends with exit code 1 where anything does not hold.
+        """
+        from royalty.verification import evidence as verify
+
+        with progress("counting again"):
+            found = verify(
+                run.royalty,
+                folder,
+                logs or None,
+                platform=platform,
+                since=since,
+                until=until,
+                separator=separator,
+            )
+        run.emit(
+            found.document(),
+            lambda: "\n".join(_evidence_text(found)),
+            findings=bool(found.flaws),
+        )
+
+
+def _evidence_text(found: Verification) -> Iterator[str]:
+    """Yield what the evidence is worth, batch by batch, then each flaw."""
+    from royalty.verification import WHAT, sentence
+
+    yield sentence(found)
+    yield ""
+    head = ("batch", "up to", "as", "logs", "counted again", "flaws")
+    rows = [
+        (
+            one.batch.batch,
+            format_day(one.batch.day),
+            "report" if one.batch.tally is None else "tally",
+            f"{one.at_hand} of {one.sources}" if found.logs_given else f"{one.sources}, not given",
+            "no" if one.recounted is None else "yes",
+            one.flaws or "",
+        )
+        for one in found.batches[:SHOWN]
+    ]
+    yield table(head, rows, right=(0, 5))
+    if len(found.batches) > SHOWN:
+        yield f"... and {len(found.batches) - SHOWN:,} more; --json has them all"
+    for flaw in found.flaws[:SHOWN]:
+        yield ""
+        yield f"batch {flaw.batch}: {WHAT[flaw.what]} ({flaw.reason.value})"
+        shown = {"of": flaw.name, "expected": flaw.expected, "found": flaw.found}
+        for word, text in shown.items():
+            if text is not None:
+                yield f"  {word:<8}  {clean(text, 68)}"
+    if len(found.flaws) > SHOWN:
+        yield f"... and {len(found.flaws) - SHOWN:,} more; --json has them all"
+    for path in found.unnamed:
+        yield f"{clean(path, 50)} is named by no manifest"
 
 
 def _text(found: Solvency, symbol: str) -> Iterator[str]:

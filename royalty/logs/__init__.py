@@ -15,7 +15,7 @@ from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import engine, make_rows, read_rows
 from royalty.logs.rules import REASONS, apply_rules
-from royalty.logs.sources import Source, find_sources
+from royalty.logs.sources import Source, content_digest, find_sources
 
 __all__ = [
     "GOOD_ROWS",
@@ -32,6 +32,7 @@ __all__ = [
     "WorkRow",
     "WorkTable",
     "apply_rules",
+    "content_digest",
     "count",
     "engine",
     "find_sources",

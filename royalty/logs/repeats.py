@@ -60,8 +60,8 @@ WITH keyed AS (
       kind, started_us) ELSE 'id|' || usage_id END AS key
   FROM rows WHERE malformed IS NULL AND day BETWEEN {days.since - 1} AND {days.until}
 ), twice AS (
-  SELECT * FROM keyed SEMI JOIN (SELECT key FROM keyed GROUP BY key HAVING count(*) > 1) AS some
-    ON keyed.key = some.key
+  SELECT * FROM keyed SEMI JOIN (SELECT key FROM keyed GROUP BY key HAVING count(*) > 1) AS several
+    ON keyed.key = several.key
 )
 SELECT DISTINCT again.file, again.work, again.day, again.kind, one.file, one.work, one.day, one.kind
 FROM twice AS again JOIN twice AS one ON again.key = one.key

@@ -316,9 +316,9 @@ def reconcile(
     )
     if evidence is not None:
         need_folder(Path(evidence))
-    book = _read_chain(session, question.period, platform)
+    book = read_book(session, question.period, platform)
     now = solvency_at(session, book.snapshot)  # before a long count: nodes forget old state
-    matcher = _matcher(session, book, question.works_map)
+    matcher = matcher_of(session, book, question.works_map)
     counted = count(question.sources, question.period, matcher, question.policy, progress=progress)
     logged = {
         Cell(WorkRef(row.catalogue, row.index), row.day, row.kind): row.units
@@ -420,7 +420,7 @@ def _notes(
     return notes
 
 
-def _read_chain(session: Royalty, period: Period, platform: str | None) -> _Book:
+def read_book(session: Royalty, period: Period, platform: str | None) -> _Book:
     from royalty import index
 
     named = None if platform is None else session.address(platform)
@@ -449,7 +449,7 @@ def _unlisted(counted: Count) -> tuple[str, ...]:
     return (f"{more:,} more rows of unmatched works are not listed",) if more > 0 else ()
 
 
-def _matcher(session: Royalty, book: _Book, works_map: WorksMap) -> WorkTable:
+def matcher_of(session: Royalty, book: _Book, works_map: WorksMap) -> WorkTable:
     """Return what the log's ids stand for, in the catalogues that count."""
     from royalty.logs import WorkTable
     from royalty.platforms import licences

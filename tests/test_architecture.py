@@ -31,7 +31,7 @@ LAYERS = (
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
     | {"checks", "reports", "standing", "usages", "settlement", "tallies"}
-    | {"verification", "audits"},
+    | {"verification", "audits", "moneypaths", "samples", "seeds"},
     {"client"},
     {"demo"},
     {"cli"},

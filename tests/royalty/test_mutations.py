@@ -17,18 +17,20 @@ import pytest
 
 from royalty.usage import Kind
 from tests.conftest import ROOT
-from tests.month import FIRST, LEAF_BYTES, MIDDLE, PERIOD, Key, Month, Plan, Row, month
+from tests.month import FIRST, LEAF_BYTES, MIDDLE, PERIOD, VIDEOS, Key, Month, Plan, Row, month
 
 pytestmark = pytest.mark.chain
 
 VIEW, DOWNLOAD, EXCERPT = Kind
 EMPTY_DAY = 19_106  # 2022-04-24: nobody saw anything
 RECONCILE, EVIDENCE = "reconcile", "audit evidence"
+SEED, SAMPLE = "audit seed --check", "audit sample"
 
 REASON_OF = {"evidence_reused": "evidence_reused"}
 
 Found = dict[tuple[Any, ...], Any]
-"""Of reconcile: (reason, work or batch, day, kind) and the difference; of evidence: (batch, what, name)."""
+"""Of reconcile: (reason, work or batch, day, kind) and the difference; of evidence: (batch, what, name)
+and what is expected and found; of seed: (reason, id) and the detail; of sample: (reason, id) and the price."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,26 @@ def verified(made: Month) -> Found:
     for flaw in flaws:
         assert flaw.reason.value == REASON_OF.get(flaw.what, "evidence_mismatch")
     return {(flaw.batch, flaw.what, flaw.name): (flaw.expected, flaw.found) for flaw in flaws}
+
+
+def sought(made: Month) -> Found:
+    from royalty.seeds import GOOD
+
+    found = made.auditor().audit.check_seeds(
+        made.folder / "seeded.csv", platform=made.platform.account.address
+    )
+    return {
+        (one.state, one.play.usage_id): one.detail for one in found.plays if one.state not in GOOD
+    }
+
+
+def sampled(made: Month) -> Found:
+    """Every row that counts, drawn; those on whose cells log and chain differ."""
+    logs = [str(path) for path in made.logs]
+    found = made.auditor().audit.sample(10_000, logs, seed="s", **PERIOD, works=made.works)
+    return {
+        (reason, one.row.usage_id): one.price_nano for one in found.rows for reason in one.reasons
+    }
 
 
 def cell_of(plan: Plan, kind: Kind = VIEW) -> Key:
@@ -286,6 +308,37 @@ def lost_tally(m: Month) -> dict[str, Found]:
     data.unlink()
     missing = under("missing_on_chain", m.worth(plans[-1].usage))
     return {RECONCILE: missing | batches("unsettled", numbers[-1]), EVIDENCE: {}}
+
+
+# --- single plays ---
+
+
+@fault("a seeded play left out", SEED, "missing_on_chain", "its units")
+def seeded(m: Month) -> dict[str, Found]:
+    """Played on a day when nobody else watched; the log that is handed over lacks it too."""
+    from royalty.seeds import plan
+
+    days = {"since": "2022-04-24", "until": "2022-04-24"}
+    made = plan(m.folder / "seeded.csv", [f"{m.catalogue}/0"], **days, plays=1, seed="s")
+    m.report(m.plans())
+    play = made.path.read_text().splitlines()[1].split(",")[0]
+    return {SEED: {("missing_on_chain", play): "1 units"}}
+
+
+@fault("a drawn row's work underpaid", SAMPLE, "under_reported", "the cell's, in reconcile")
+def drawn(m: Month) -> dict[str, Found]:
+    plans = m.plans()
+    cell = cell_of(plans[3])
+    plans[3].usage[cell] -= 1
+    m.report(plans)
+    work = f"video-{VIDEOS[cell[1]]}"
+    rows = [r for r in m.rows["early.csv"] if (r["work"], day_number(r)) == (work, cell[0])]
+    counting = [row for row in rows if row["kind"] == "view" and qualifies(row)]
+    assert len(counting) == plans[3].usage[cell] + 1
+    return {
+        RECONCILE: under("under_reported", m.worth({cell: 1})),
+        SAMPLE: {("under_reported", row["usage_id"]): m.prices.view for row in counting},
+    }
 
 
 # --- the evidence ---
@@ -544,6 +597,11 @@ def day_number(row: Row) -> int:
     return day_of(row)
 
 
+def qualifies(row: Row) -> bool:
+    length = Decimal(row["duration_seconds"])
+    return Decimal(row["watched_seconds"]) >= min(Decimal(30), length / 2)
+
+
 def is_of(row: Row, day: int) -> bool:
     return day_number(row) == day
 
@@ -584,6 +642,7 @@ def groups_of(m: Month, batch: int) -> str:
 def test_a_clean_month_gives_nothing(here: Month) -> None:
     here.report(here.plans())
     assert reconciled(here) == {}
+    assert sampled(here) == {}
     found = here.verify()
     assert found.flaws == ()
     assert all(one.recounted for one in found.batches)
@@ -602,7 +661,10 @@ def test_a_fault_is_found_under_its_reason_with_the_exact_difference(
     else:
         assert verified(here) == expected.get(EVIDENCE, {})
     assert reconciled(here) == expected.get(RECONCILE, {})
-    reasons = {reason for reason, *_ in expected.get(RECONCILE, {})}
+    for command, look in ((SEED, sought), (SAMPLE, sampled)):
+        if command in expected:
+            assert look(here) == expected[command]
+    reasons = {reason for reason, *_ in expected.get(one.command, {})}
     if one.command == EVIDENCE:
         reasons = {REASON_OF.get(what, "evidence_mismatch") for _, what, _ in expected[EVIDENCE]}
     assert one.reason in reasons

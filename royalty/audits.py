@@ -16,6 +16,7 @@ from royalty.seeds import Planned, SeedCheck, check, plan
 from royalty.verification import Verification, evidence
 
 if TYPE_CHECKING:
+    from royalty.chain.code import CodeCheck
     from royalty.client import Royalty
 
 
@@ -34,6 +35,18 @@ class Audit:
         >>> royalty.audit.solvency().ok  # doctest: +SKIP
         """
         return solvency(self._session)
+
+    def code(self, token: str | None = None) -> CodeCheck:
+        """Return whether the ledger's code is this package's; see `royalty.chain.code.check_code`.
+
+        >>> royalty.audit.code().same  # doctest: +SKIP
+        """
+        from royalty import __version__
+        from royalty.chain.code import check_code
+
+        session = self._session
+        expected = None if token is None else session.address(token)
+        return check_code(session.node, session.ledger, __version__, expected)
 
     def evidence(
         self,

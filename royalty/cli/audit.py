@@ -17,10 +17,15 @@ from royalty.money import counted, format_nano
 
 if TYPE_CHECKING:
     from royalty.audit import Solvency, Waiting
+    from royalty.chain.code import CodeCheck
     from royalty.samples import Sample, Traced
     from royalty.seeds import SeedCheck
     from royalty.verification import Verification
 
+TOKEN = Annotated[
+    str | None,
+    typer.Option("--token", metavar="ADDRESS", help="The token to expect; default the ledger's."),
+]
 FOLDER = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="What `usage report --evidence` wrote.")
 ]
@@ -108,6 +113,17 @@ def register(app: typer.Typer) -> None:
             lambda: "\n".join(_text(found, run.royalty.token.symbol)),
             findings=not found.ok,
         )
+
+    @command(noun)
+    def code(run: Run, token: TOKEN = None) -> None:
+        """Compare the code at the ledger's address with this package's, every byte of it.
+
+        Values that the code carries (token, decimals, its own address, chain, signing domain) are
+        computed and compared too. Names the version of the package whose code it is. Ends with exit
+        code 1 where it is another code, or carries another value.
+        """
+        found = run.royalty.audit.code(token)
+        run.emit(found.document(), lambda: "\n".join(_code_text(found)), findings=not found.same)
 
     @command(noun)
     def evidence(
@@ -345,6 +361,29 @@ def _traced_text(one: Traced, symbol: str) -> Iterator[str]:
         for part in step.allocation.parts:
             sent = "in the balance" if part.transfer is None else part.transfer.transaction
             yield f"     {part.holder} {part.of(one.amount_nano)}: {sent}"
+
+
+def _code_text(found: CodeCheck) -> Iterator[str]:
+    if found.same:
+        yield f"The code at {found.address} is that of royalty {found.version}."
+    else:
+        yield f"The code at {found.address} is NOT that of royalty {found.version}."
+    yield ""
+    yield pairs(
+        {
+            "compiler": found.compiler,
+            "bytes": f"{found.size:,} of {found.expected_size:,}",
+            "SHA-256": found.code_sha256,
+            "address": "the one that this code and token give"
+            if found.deterministic
+            else "not the one that this code and token give with CREATE2",
+        }
+    )
+    for immutable in found.immutables:
+        if not immutable.right:
+            yield f"{immutable.name} is {', '.join(immutable.found)}, not {immutable.expected}"
+    if found.differs_at:
+        yield f"other bytes from byte {found.differs_at[0]:,} on"
 
 
 def _evidence_text(found: Verification) -> Iterator[str]:

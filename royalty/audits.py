@@ -13,6 +13,7 @@ from royalty.audit import Solvency, solvency
 from royalty.questions import Day, Logs
 from royalty.samples import Sample, sample
 from royalty.seeds import Planned, SeedCheck, check, plan
+from royalty.traces import Trace, trace
 from royalty.verification import Verification, evidence
 
 if TYPE_CHECKING:
@@ -168,3 +169,10 @@ class Audit:
             platform=platform or self._session.named_platform,
             evidence=evidence,
         )
+
+    def trace(self, what: str, *, platform: str | None = None) -> Trace:
+        """Return the money of a work, a batch or a holder, recomputed; see `royalty.traces.trace`.
+
+        >>> royalty.audit.trace("12/3").amount_nano  # doctest: +SKIP
+        """
+        return trace(self._session, what, platform=platform)

@@ -31,7 +31,7 @@ LAYERS = (
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
     | {"checks", "reports", "standing", "usages", "settlement", "tallies"}
-    | {"verification", "audits", "moneypaths", "samples", "seeds"},
+    | {"verification", "audits", "moneypaths", "samples", "seeds", "traces"},
     {"client"},
     {"demo"},
     {"cli"},

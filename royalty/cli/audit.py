@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from royalty.chain.code import CodeCheck
     from royalty.samples import Sample, Traced
     from royalty.seeds import SeedCheck
+    from royalty.traces import Trace
     from royalty.verification import Verification
 
+WHAT = Annotated[
+    str, typer.Argument(metavar="WORK|HOLDER|BATCH", help="12/3, an address or name, or a number.")
+]
+OF_PLATFORM = Annotated[
+    str | None, typer.Option("--platform", metavar="ADDRESS", help="Usage of one platform alone.")
+]
 TOKEN = Annotated[
     str | None,
     typer.Option("--token", metavar="ADDRESS", help="The token to expect; default the ledger's."),
@@ -265,6 +272,24 @@ def register(app: typer.Typer) -> None:
             findings=found.findings,
         )
 
+    @command(noun)
+    def trace(run: Run, what: WHAT, platform: OF_PLATFORM = None) -> None:
+        """Follow money from usage to transfers: of a work, a batch or a holder.
+
+        Usage is recomputed as units times price, what a deal has accrued from it and from payments,
+        each allocation from what was accrued, balances from parts and transfers; the ledger's own
+        state must say the same. Ends with exit code 1 where it does not.
+        """
+        from royalty.traces import trace as follow
+
+        found = follow(run.royalty, what, platform=platform)
+        symbol = run.royalty.token.symbol
+        run.emit(
+            found.document(),
+            lambda: "\n".join(_trace_text(found, symbol)),
+            findings=bool(found.differences),
+        )
+
 
 def _plan(
     run: Run,
@@ -361,6 +386,51 @@ def _traced_text(one: Traced, symbol: str) -> Iterator[str]:
         for part in step.allocation.parts:
             sent = "in the balance" if part.transfer is None else part.transfer.transaction
             yield f"     {part.holder} {part.of(one.amount_nano)}: {sent}"
+
+
+def _trace_text(found: Trace, symbol: str) -> Iterator[str]:
+    """Yield usage, deals, holders and transfers, each with its sums."""
+    from royalty.traces import sentence
+
+    yield sentence(found)
+    yield f"{found.what} {found.of} at block {found.block}"
+    if found.credits:
+        yield ""
+        head = ("batch", "day", "work", "kind", "units", "price", "amount")
+        rows = [
+            (
+                one.batch if one.leaf is None else f"{one.batch}, leaf {one.leaf}",
+                format_day(one.cell.day),
+                one.cell.work,
+                one.cell.kind.word,
+                f"{one.units:,}",
+                format_nano(one.price_nano),
+                format_nano(one.amount_nano),
+            )
+            for one in found.credits[:SHOWN]
+        ]
+        yield table(head, rows, right=(4, 5, 6))
+        if len(found.credits) > SHOWN:
+            yield f"... and {len(found.credits) - SHOWN:,} more; --json has them all"
+        yield f"usage is worth {format_nano(found.amount_nano)} {symbol}"
+    for deal in found.deals:
+        yield ""
+        yield (
+            f"catalogue {deal.catalogue} version {deal.version}: {format_nano(deal.usage_nano)} of usage +"
+            f" {format_nano(deal.payments_nano)} paid in = {format_nano(deal.allocated_nano)} allocated +"
+            f" {format_nano(deal.accrued_nano)} accrued"
+        )
+    for holder in found.holders:
+        yield ""
+        yield (
+            f"{holder.holder}: {format_nano(holder.credited_nano)} credited ="
+            f" {format_nano(holder.withdrawn_nano)} sent + {format_nano(holder.balance_nano)} in the balance"
+        )
+        for one in holder.transfers[:SHOWN]:
+            yield f"  {format_nano(one['amount_nano'])} in {one['transaction']}"
+    for wrong in found.differences[:SHOWN]:
+        state, events = format_nano(wrong.state_nano), format_nano(wrong.events_nano)
+        yield f"{wrong.what} of {wrong.whom}: {state}, by the events {events}"
 
 
 def _code_text(found: CodeCheck) -> Iterator[str]:

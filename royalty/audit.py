@@ -384,17 +384,6 @@ def _differing(what: str, state: Mapping[str, int], events: Mapping[str, int]) -
 # --- on the chain ---
 
 
-class Audit:
-    """What anybody can check of the ledger: `royalty.audit` of a session."""
-
-    def __init__(self, session: Royalty) -> None:
-        self._session = session
-
-    def solvency(self) -> Solvency:
-        """Return whether the ledger can pay everybody, at the newest block; see `solvency`."""
-        return solvency(self._session)
-
-
 def solvency(session: Royalty) -> Solvency:
     """Return rule 1 at the newest block, all of it read at that one block.
 

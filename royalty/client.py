@@ -13,7 +13,7 @@ from royalty.errors import ChainError, InputError, NoContract, NodeUnreachable, 
 from royalty.settings import Settings, chain_dir, default_confirmations, ledger_dir
 
 if TYPE_CHECKING:
-    from royalty.audit import Audit
+    from royalty.audits import Audit
     from royalty.catalogues import Catalogues
     from royalty.chain.accounts import Account
     from royalty.chain.deploy import Deployment
@@ -40,7 +40,7 @@ NOUNS: Mapping[str, tuple[str, str]] = {
     "usage": ("royalty.usages", "Usage"),
     "tallies": ("royalty.tallies", "Tallies"),
     "history": ("royalty.history", "History"),
-    "audit": ("royalty.audit", "Audit"),
+    "audit": ("royalty.audits", "Audit"),
 }
 
 

@@ -51,6 +51,10 @@ MEANING: dict[Reason, str] = {
 }
 
 
+EXCESS = frozenset({Reason.OVER_REPORTED, Reason.NOT_IN_LOG})
+"""The reasons of rows on which the chain has more than the log."""
+
+
 class Cell(NamedTuple):
     """What is counted: one work, one UTC day (since 1970), one kind."""
 
@@ -391,11 +395,10 @@ def reported_twice(rows: Iterable[Finding], cells: Collection[Cell]) -> list[Fin
 
     `cells` are those whose rows, after the evidence, stand in two batches.
     """
-    excess = {Reason.OVER_REPORTED, Reason.NOT_IN_LOG}
     named = {(str(cell.work), cell.day, cell.kind) for cell in cells}
     return [
         replace(row, reason=Reason.REPORTED_TWICE)
-        if row.reason in excess and (row.work, row.day, row.kind) in named
+        if row.reason in EXCESS and (row.work, row.day, row.kind) in named
         else row
         for row in rows
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from royalty.days import Period
 from royalty.errors import InputError
+from royalty.exhibits import is_exhibit
 from royalty.findings import ChainLine
 from royalty.merkle import LeafFault
 from royalty.tallybook import DealTerms, Tally, judge
@@ -43,7 +44,9 @@ class DataFiles:
     """The files of folders that may be data of tallies; each is summed once."""
 
     def __init__(self, places: Iterable[Path]) -> None:
-        self._files = [file for place in places for file in sorted(place.glob(NAME))]
+        self._files = [
+            file for place in places for file in sorted(place.glob(NAME)) if is_exhibit(place, file)
+        ]
         self._digests: dict[Path, bytes | None] = {}
 
     def of(self, tally: Tally) -> list[Path]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from royalty.days import format_day
 from royalty.errors import InputError
+from royalty.evidence import manifest_name
+from royalty.exhibits import MAX_MANIFEST_BYTES, read_exhibit
 from royalty.findings import Cell, ChainLine
 from royalty.jsontext import parse_json
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 BEFORE_MATCHING = ("malformed", "duplicate", "outside_period")
 _DIGEST = re.compile(r"0x[0-9a-f]{64}")
-MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the evidence is worth: (batch, what is wrong) pairs, and cells with rows reported twice."""
+    """What the evidence is worth: (batch, what is wrong) pairs, and cells with rows reported twice.
+
+    `sources` are the logs (SHA-256) that each batch with nothing wrong says that it counted.
+    """
 
     wrong: tuple[tuple[Batch, str], ...]
     twice: frozenset[Cell]
+    sources: Mapping[int, frozenset[str]]
 
 
 def need_folder(folder: Path) -> None:
@@ -79,27 +84,22 @@ def need_folder(folder: Path) -> None:
 def read_manifests(folder: Path, batches: Iterable[Batch]) -> dict[int, bytes]:
     """Return the bytes of `manifest-<batch>.json` for the batches that have one in the folder.
 
-    Raises InputError where the folder or a manifest cannot be read, or one is over 64 MiB.
+    Raises InputError where the folder or a manifest cannot be read, one leads out of the folder, or is
+    over 64 MiB.
     """
     need_folder(folder)
     found = {}
     for batch in batches:
-        path = folder / f"manifest-{batch.batch}.json"
-        try:
-            if path.stat().st_size > MAX_MANIFEST_BYTES:
-                raise InputError(f"{path} is larger than 64 MiB, which no manifest is")
-            found[batch.batch] = path.read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        content = read_exhibit(folder, manifest_name(batch.batch), MAX_MANIFEST_BYTES)
+        if content is not None:
+            found[batch.batch] = content
     return found
 
 
 def check(batches: Collection[Batch], manifests: Mapping[int, bytes], known: Known) -> Checked:
     """Return what does not fit: each batch without evidence, or whose evidence says otherwise."""
     wrong: list[tuple[Batch, str]] = []
-    sources: dict[int, set[str]] = {}
+    sources: dict[int, frozenset[str]] = {}
     for batch in batches:
         content = manifests.get(batch.batch)
         if content is None:
@@ -109,8 +109,9 @@ def check(batches: Collection[Batch], manifests: Mapping[int, bytes], known: Kno
         if complaint:
             wrong.append((batch, complaint))
         else:
-            sources[batch.batch] = {digest for digest, _ in _sources(parse_json(content))}
-    return Checked(tuple(wrong), frozenset(_reported_twice(batches, sources)))
+            found = sources_of(parse_json(content))
+            sources[batch.batch] = frozenset(digest for digest, _ in found)
+    return Checked(tuple(wrong), frozenset(_reported_twice(batches, sources)), sources)
 
 
 def _complaint(batch: Batch, content: bytes, known: Known) -> str:
@@ -119,15 +120,15 @@ def _complaint(batch: Batch, content: bytes, known: Known) -> str:
         return f"manifest-{batch.batch}.json is not the one that the batch committed to"
     try:
         manifest = parse_json(content)
-        given = _sources(manifest)
+        given = sources_of(manifest)
     except (ValueError, KeyError, TypeError):
         return f"manifest-{batch.batch}.json cannot be read"
     if not given:
         return f"manifest-{batch.batch}.json names no log"
-    for day in _uncounted(batch, manifest):
+    for day in uncounted(batch, manifest):
         return f"manifest-{batch.batch}.json does not count {format_day(day)}, which was settled"
     for word, expected in _expected(batch, known).items():
-        if _plain(manifest.get(word)) != _plain(expected):
+        if not same(manifest.get(word), expected):
             return f"manifest-{batch.batch}.json names another {word}"
     for digest, rows in sorted(given):
         if known.sources.get(digest) != rows:
@@ -138,13 +139,17 @@ def _complaint(batch: Batch, content: bytes, known: Known) -> str:
 
 
 def _expected(batch: Batch, known: Known) -> dict[str, Any]:
+    return identity_of(batch, known.chain_id, known.contract) | {"policy": known.policy}
+
+
+def identity_of(batch: Batch, chain_id: int, contract: str) -> dict[str, Any]:
+    """Return what the manifest of a batch must say of it, whatever was counted."""
     return {
-        "chain_id": known.chain_id,
-        "contract": known.contract,
+        "chain_id": chain_id,
+        "contract": contract,
         "platform": batch.platform,
         "batch": batch.batch,
         "day": format_day(batch.day),
-        "policy": known.policy,
         **_content(batch),
     }
 
@@ -161,7 +166,7 @@ def _content(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _uncounted(batch: Batch, manifest: Mapping[str, Any]) -> list[int]:
+def uncounted(batch: Batch, manifest: Mapping[str, Any]) -> list[int]:
     """Return the days of which a tally's leaves were settled, but which its manifest has not counted."""
     if batch.tally is None:
         return []
@@ -170,11 +175,16 @@ def _uncounted(batch: Batch, manifest: Mapping[str, Any]) -> list[int]:
     return sorted(day for day in {line.day for line in batch.lines} if format_day(day) not in days)
 
 
+def same(said: Any, expected: Any) -> bool:
+    """Return whether two values of a manifest mean the same: hex and addresses in any case."""
+    return bool(_plain(said) == _plain(expected)) and type(said) is type(expected)
+
+
 def _plain(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def _sources(manifest: Mapping[str, Any]) -> set[tuple[str, int]]:
+def sources_of(manifest: Mapping[str, Any]) -> set[tuple[str, int]]:
     """Return the (SHA-256, rows) of the logs that a manifest counted; ValueError where one is neither."""
     given = set()
     for one in manifest["sources"]:

@@ -36,6 +36,7 @@ from royalty.money import format_nano
 from royalty.openleaves import DataFiles, Opened, open_tally
 from royalty.proof import Batch, Known, check, need_folder, read_manifests
 from royalty.questions import Day, Logs, Question, map_document, read_question
+from royalty.repeated import repeated_cells
 from royalty.tallybook import Tally, lines_of_leaves, read_tallies
 from royalty.tallybook import terms_of as leaf_terms
 from royalty.usage import Kind, WorkRef, lines_of, unpack_usage
@@ -345,9 +346,9 @@ def reconcile(
     )
     if evidence is not None:
         need_folder(Path(evidence))
-    book = _read_chain(session, question.period, platform)
+    book = read_book(session, question.period, platform)
     now = solvency_at(session, book.snapshot)  # before a long count: nodes forget old state
-    matcher = _matcher(session, book, question.works_map)
+    matcher = matcher_of(session, book, question.works_map)
     counted = count(question.sources, question.period, matcher, question.policy, progress=progress)
     logged = {
         Cell(WorkRef(row.catalogue, row.index), row.day, row.kind): row.units
@@ -367,7 +368,8 @@ def reconcile(
         batches = _with_opened(book, opened)
         known = _known(session, book, counted, question.policy_document.digest)
         checked = check(batches, read_manifests(Path(evidence), batches), known)
-        rows = pure.reported_twice(rows, checked.twice)
+        again = repeated_cells(rows, batches, checked.sources, counted.sources, matcher)
+        rows = pure.reported_twice(rows, checked.twice | again)
         wrong += checked.wrong
     rows += _mismatches(wrong)
     notes += [f"batch {batch.batch}: {why}" for batch, why in wrong]
@@ -456,7 +458,7 @@ def _notes(
     return notes
 
 
-def _read_chain(session: Royalty, period: Period, platform: str | None) -> _Book:
+def read_book(session: Royalty, period: Period, platform: str | None) -> _Book:
     from royalty import index
 
     named = None if platform is None else session.address(platform)
@@ -485,7 +487,7 @@ def _unlisted(counted: Count) -> tuple[str, ...]:
     return (f"{more:,} more rows of unmatched works are not listed",) if more > 0 else ()
 
 
-def _matcher(session: Royalty, book: _Book, works_map: WorksMap) -> WorkTable:
+def matcher_of(session: Royalty, book: _Book, works_map: WorksMap) -> WorkTable:
     """Return what the log's ids stand for, in the catalogues that count."""
     from royalty.logs import WorkTable
     from royalty.platforms import licences

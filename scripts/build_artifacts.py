@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ARTIFACTS = ROOT / "royalty" / "artifacts"
 SHIPPED = {"Royalty": "contracts/Royalty.sol", "TestUSD": "contracts/test/TestUSD.sol"}
 WANTED = ["abi", "metadata", "evm.bytecode.object", "evm.deployedBytecode.object"]
+WANTED += ["evm.deployedBytecode.immutableReferences"]
 
 
 def foundry() -> dict[str, Any]:
@@ -46,7 +47,8 @@ def standard_json(profile: dict[str, Any]) -> dict[str, Any]:
                 "bytecodeHash": profile["bytecode_hash"],
                 "appendCBOR": profile["cbor_metadata"],
             },
-            "outputSelection": {path: {name: WANTED} for name, path in SHIPPED.items()},
+            "outputSelection": {path: {name: WANTED} for name, path in SHIPPED.items()}
+            | {"*": {"": ["ast"]}},
         },
     }
 
@@ -59,16 +61,37 @@ def artifacts() -> dict[str, str]:
         source, base_path=ROOT, allow_paths=[ROOT], solc_version=solc_version()
     )
     settings = {key: value for key, value in source["settings"].items() if key != "outputSelection"}
+    named = names_by_id([source["ast"] for source in output["sources"].values()])
     return {
-        name: render(name, output["contracts"][path][name], settings)
+        name: render(name, output["contracts"][path][name], settings, named)
         for name, path in SHIPPED.items()
     }
 
 
-def render(name: str, contract: dict[str, Any], settings: dict[str, Any]) -> str:
+def names_by_id(node: Any) -> dict[int, str]:
+    """The name of every immutable variable of syntax trees by its id."""
+    found: dict[int, str] = {}
+    if isinstance(node, dict):
+        if node.get("nodeType") == "VariableDeclaration" and node.get("mutability") == "immutable":
+            found[node["id"]] = node["name"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            found |= names_by_id(each)
+    return found
+
+
+def render(
+    name: str, contract: dict[str, Any], settings: dict[str, Any], named: dict[int, str]
+) -> str:
     """One artifact as JSON with a line per ABI entry, so that a change shows in a diff."""
     bytecode = contract["evm"]["bytecode"]["object"]
     deployed = contract["evm"]["deployedBytecode"]["object"]
+    references = contract["evm"]["deployedBytecode"].get("immutableReferences", {})
+    places = {
+        named[int(number)]: [place["start"] for place in found]
+        for number, found in references.items()
+    }
     head = {
         "contractName": name,
         "compiler": json.loads(contract["metadata"])["compiler"]["version"],
@@ -76,6 +99,7 @@ def render(name: str, contract: dict[str, Any], settings: dict[str, Any]) -> str
         "deployedSize": len(deployed) // 2,
         "bytecode": "0x" + bytecode,
         "deployedBytecode": "0x" + deployed,
+        "immutables": dict(sorted(places.items())),
     }
     fields = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     entries = ",\n".join("    " + json.dumps(entry) for entry in contract["abi"])

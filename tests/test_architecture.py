@@ -21,16 +21,17 @@ LAYERS = (
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
     | {"terms", "spikes", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"}
-    | {"breakdown"},
+    | {"breakdown", "exhibits"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments", "pages"},
     {"store", "records", "sending", "delivery", "proof", "sent", "ways", "division", "precedent"}
     | {"posting", "offers"},
-    {"posted"},
+    {"posted", "repeated"},
     {"catalogues", "works", "platforms", "payouts", "holders", "amendments", "history", "reconcile"}
     | {"audit", "questions", "ingest", "recorder", "recount", "manifests", "voids"}
     | {"checks", "reports", "standing", "usages", "settlement", "tallies", "rebuilding"}
+    | {"verification", "audits", "moneypaths", "samples", "seeds", "traces"}
     | {"exporting", "explain"},
     {"client"},
     {"demo"},

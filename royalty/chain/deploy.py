@@ -65,6 +65,11 @@ def deployment_call(node: Node, code: bytes, description: str) -> Call | None:
 
 def check_token(node: Node, token: str) -> None:
     """Raise InputError where there is no token of 0 to 27 decimals at an address."""
+    token_decimals(node, token)
+
+
+def token_decimals(node: Node, token: str) -> int:
+    """Return a token's decimals; InputError where there is no token of 0 to 27 decimals at an address."""
     if not node.code(token):
         raise InputError(f"there is no contract at {token} on chain {node.chain_id}; check --token")
     data = "0x" + codec("TestUSD").call_data("decimals", ()).hex()
@@ -78,6 +83,7 @@ def check_token(node: Node, token: str) -> None:
         raise InputError(
             f"the token at {token} has {decimals} decimals; 0 to {MAX_DECIMALS} are supported"
         )
+    return decimals
 
 
 def plan_deployment(

@@ -16,7 +16,7 @@ from royalty.logs.matching import WorkTable
 from royalty.logs.policy import REASONS, SHIPPED, Policy
 from royalty.logs.reading import engine, make_rows, read_rows
 from royalty.logs.rules import apply_rules
-from royalty.logs.sources import Source, find_sources
+from royalty.logs.sources import Source, content_digest, find_sources
 
 __all__ = [
     "GOOD_ROWS",
@@ -37,6 +37,7 @@ __all__ = [
     "add_up",
     "apply_rules",
     "are_sums",
+    "content_digest",
     "count",
     "engine",
     "find_sources",

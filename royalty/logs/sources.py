@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -129,6 +130,15 @@ def read_chunks(stream: Any, path: Path, size: int) -> Iterator[bytes]:
         if not chunk:
             return
         yield bytes(chunk)
+
+
+def content_digest(source: Source) -> str:
+    """Return the SHA-256 of a file's decompressed content as `0x...`; InputError where it is damaged."""
+    digest = hashlib.sha256()
+    with opened(source.path) as file:
+        for chunk in read_chunks(decompressed(file, source.compression), source.path, 2**20):
+            digest.update(chunk)
+    return "0x" + digest.hexdigest()
 
 
 def _expand(pattern: str) -> list[Path]:

@@ -472,10 +472,11 @@ class _Given:
     def read(cls, logs: Logs | None, separator: str | None) -> _Given:
         if logs is None:
             return cls(False, (), separator, {})
-        from royalty.logs import content_digest, find_sources
+        from royalty.logs import NATIVE, content_digest, find_sources
 
         listed = [logs] if isinstance(logs, str | Path) else list(logs)
-        found = find_sources(listed, None, separator)
+        files = find_sources(listed, NATIVE, separator, "native")  # whose they are, manifests say
+        found = [find_sources([source.path], None, separator)[0] for source in files]
         by_digest = {content_digest(source): source.path for source in found}
         return cls(True, tuple(source.path for source in found), separator, by_digest)
 
@@ -484,6 +485,8 @@ class _Given:
         from royalty.logs import find_sources
 
         paths = [str(self.sources[digest]) for digest in sorted(digests)]
+        if columns.format is not None:
+            return find_sources(paths, None, None, columns.format)
         return find_sources(paths, columns, self.separator)
 
     def unnamed(self, manifests: Iterable[_Manifest]) -> tuple[str, ...]:
@@ -611,6 +614,10 @@ class _Rules:
         return cls(made["policy"], made["columns"], made["map"], made["licences"])
 
 
+_TEXTS = ("name", "version", "sha256")
+"""Settings of a policy that are text, even where they look like a number."""
+
+
 def _policy_of(content: bytes) -> Policy:
     """Return the policy of its canonical form, in which decimals are text."""
     from royalty.logs import Policy
@@ -626,7 +633,7 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, dict):
         return {
             word: Decimal(inner)
-            if isinstance(inner, str) and _DECIMAL.fullmatch(inner)
+            if word not in _TEXTS and isinstance(inner, str) and _DECIMAL.fullmatch(inner)
             else _numbers(inner)
             for word, inner in value.items()
         }
@@ -635,10 +642,13 @@ def _numbers(value: Any) -> Any:
 
 def _columns_of(content: bytes) -> Columns:
     from royalty.logs import NATIVE, Columns
+    from royalty.logs.formats import named
 
     if not content:
         return NATIVE
-    columns = Columns.of(parse_json(content))
+    document = parse_json(content)
+    known = document.get("format")
+    columns = Columns.of(document) if known is None else named(str(known))[0].columns
     _require_same(columns.digest, content)
     return columns
 

@@ -335,6 +335,14 @@ def test_a_log_without_the_column_of_a_step_is_refused(tmp_path, lacking, sectio
         count(lines, policy=policy)
 
 
+def test_a_column_that_is_named_and_not_needed_is_not_looked_at(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(step() | {"status": "\0"}))
+    named = {name: name for name in STEP_HEADER}
+    assert count(path, columns=named).qualified == 1
+    assert count(path, columns=named, policy=Policy(statuses=(200,))).excluded["malformed"] == 1
+
+
 def test_a_file_of_broken_lines_alone_lacks_no_column(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text("{\n")

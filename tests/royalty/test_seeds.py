@@ -262,6 +262,55 @@ def test_plays_under_other_ids_are_found_by_time_where_that_is_asked_for(here: M
     assert states(here, path, within=3_600)["not_logged"] == 1
 
 
+def view(at: str, usage_id: str) -> Row:
+    """A qualified view of the first work at a time of an empty day."""
+    return {
+        "usage_id": usage_id,
+        "work": "video-3381812",
+        "kind": "view",
+        "started_at": f"2022-04-24T{at}Z",
+        "watched_seconds": "60",
+        "duration_seconds": "",
+        "viewer": usage_id,
+    }
+
+
+def write_plays(m: Month, *rows: Row) -> Path:
+    path = m.folder / "seeded.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_one_row_of_the_log_is_the_row_of_one_play(here: Month) -> None:
+    path = write_plays(here, view("12:00:00", "first"), view("12:00:10", "second"))
+    here.rows["late.csv"].append(view("12:00:06", "the player's own"))
+    here.write_logs()
+    here.report(here.plans())
+    given = {"works": here.works, "platform": here.platform.account.address, "within": 30}
+    found = check(here.auditor(), path, [str(p) for p in here.logs], **given)
+    assert [(one.play.usage_id, one.state) for one in found.plays] == [
+        ("first", "not_logged"),
+        ("second", "paid"),
+    ], "the nearest pair is made first"
+
+
+def test_a_play_among_others_is_not_proven_paid_where_a_row_of_them_is_not(here: Month) -> None:
+    """The log has three views there, one of them played; the chain has two: which is unknown."""
+    path = write_plays(here, view("12:00:00", "mine"))
+    others = [view("13:00:00", "one"), view("14:00:00", "two")]
+    here.rows["late.csv"] += [view("12:00:00", "mine"), *others]
+    here.write_logs()
+    plans = here.plans()
+    (cell,) = [key for key in plans[-1].usage if key[0] == 19_106]
+    plans[-1].usage[cell] = 2
+    here.report(plans)
+    assert states(here, path) == {"under_reported": 1}
+    assert states(here, path, log=False) == {"on_chain": 1}
+
+
 def test_plays_in_leaves_that_nobody_settled_wait(here: Month) -> None:
     path = played(here)
     here.settled = slice(0, 0)

@@ -80,6 +80,11 @@ def rebuild(
     from royalty.logs import count
 
     question = read_question(logs, **asked)
+    if question.policy.spike_multiple is not None:
+        raise InputError(
+            "a policy that holds spikes cannot rebuild a tally: what a person let go is in no log; use a"
+            " copy of its data"
+        )
     tally = find(session, batch, platform=platform)
     accepted = _accepted(session, tally)
     counted = count(

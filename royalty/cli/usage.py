@@ -285,17 +285,25 @@ def convert(
     columns: COLUMNS = None,
     separator: SEPARATOR = None,
     format: FORMAT = None,  # noqa: A002
+    cues: Annotated[
+        str | None,
+        typer.Option("--cues", metavar="CSV", help="Cue sheet: work,start,duration,cited."),
+    ] = None,
 ) -> None:
     """Write any log as native Parquet: counting it gives the count of the log.
+
+    With --cues, watched sections of a citing work also become excerpt seconds of the cited ones.
 
     Exit 1 where rows are malformed: they are listed, and stay as rows that hold nothing but why.
     """
     from royalty.logs import Columns, find_sources
     from royalty.logs.convert import convert as write
+    from royalty.logs.cues import read_cues
 
     with counting() as advance:
         sources = find_sources(logs, Columns.load(columns), separator, format)
-        made = write(sources, out, progress=advance)
+        sheet = None if cues is None else read_cues(cues)
+        made = write(sources, out, cues=sheet, progress=advance)
     run.emit(made.document(), lambda: _converted_text(made), findings=bool(made.malformed))
 
 
@@ -441,6 +449,7 @@ def _converted_text(made: Converted) -> str:
         "read as": ", ".join(forms),
         "rows": f"{made.rows:,}",
         "malformed": f"{made.malformed:,}",
+        **({"excerpts of cited works": f"{made.excerpts:,}"} if made.excerpts else {}),
         **{f"passed over: {why}": f"{lines:,}" for why, lines in sorted(passed.items())},
         "wrote": str(made.out),
     }

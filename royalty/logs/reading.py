@@ -102,8 +102,12 @@ def read_rows(
     sources: Sequence[Source],
     progress: Progress | None = None,
     policy: Policy | None = None,
+    *,
+    sections: bool = False,
 ) -> list[Source]:
     """Read files into the table `rows` and return the sources with their SHA-256 and number of rows.
+
+    With `sections`, which a policy with that step reads, their texts go into the table `sections`.
 
     Of the fields that only steps need, those that the policy's steps need are read. `file` goes on from
     what the table already holds. Raises InputError where a file cannot be read as a whole, lacks a column
@@ -130,7 +134,7 @@ def read_rows(
                 f"CREATE TEMP TABLE gathered (file INTEGER, line BIGINT, {form.gather.table})"
             )
             gathers[form.name] = form
-        inserts = partial(_inserts, source, first + at, policy)
+        inserts = partial(_inserts, source, first + at, policy, sections)
         read.append(_read_source(con, source, inserts, meter, policy))
     for form in gathers.values():
         _add_plays(con, form)
@@ -217,18 +221,33 @@ def _require_readable(source: Source, form: Format | None, policy: Policy) -> No
 
 
 def _inserts(
-    source: Source, file: int, policy: Policy, columns: Columns, names: Sequence[str]
+    source: Source,
+    file: int,
+    policy: Policy,
+    sections: bool,
+    columns: Columns,
+    names: Sequence[str],
 ) -> list[str]:
     """Return the SQL that keeps the registered table `batch`: its rows, or lines that become rows."""
     form = FORMATS.get(source.format)
     if form is None or form.gather is None:
-        return [_insert_sql(columns, names, str(file), policy)]
+        more = [_sections_sql(columns, names, file)] if sections else []
+        return [_insert_sql(columns, names, str(file), policy), *more]
     kept = ", ".join(f"c{at}" for at in range(len(names)))
     return [
         f"INSERT INTO gathered SELECT {file}, line, {kept} FROM batch WHERE broken IS NULL",
         f"INSERT INTO rows (file, line, resend, malformed) SELECT {file}, line, FALSE, broken"
         " FROM batch WHERE broken IS NOT NULL",
     ]
+
+
+def _sections_sql(columns: Columns, names: Sequence[str], file: int) -> str:
+    """Return the SQL that keeps the texts of watched sections of the registered table `batch`."""
+    text = _text_sql(columns.fields["sections"], names)
+    return (
+        f"INSERT INTO sections SELECT {file}, line, {text} FROM batch"
+        f" WHERE broken IS NULL AND {text} IS NOT NULL"
+    )
 
 
 def _add_plays(con: DuckDBPyConnection, form: Format) -> None:

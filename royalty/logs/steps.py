@@ -52,6 +52,8 @@ _ENDS = (("start", "end"), ("startTimestamp", "endTimestamp"))
 _WORDS = {"true": 1, "1": 1, "false": 0, "0": 0}
 
 Texts = Sequence["str | None"]
+Section = tuple[int, int]
+"""The first and the last microsecond of what was watched in one piece."""
 
 
 class Coder:
@@ -306,17 +308,35 @@ def union_micro(text: str | None) -> int:
     >>> union_micro("0-12.5 10-20 30-31")
     21000000
     """
-    sections = [_section(part) for part in (text or "").split(" ")]
-    if not all(sections):
+    sections = sections_of(text)
+    if sections is None:
         return UNKNOWN
     total = reached = 0
-    for start, end in sorted(section for section in sections if section):
+    for start, end in sorted(sections):
         total += max(0, end - max(start, reached))
         reached = max(reached, end)
     return total
 
 
-def _section(text: str) -> tuple[int, int] | None:
+def sections_of(text: str | None) -> list[Section] | None:
+    """Return the sections of a text such as `0-12.5 10-20`, None where one cannot be read."""
+    sections = [_section(part) for part in (text or "").split(" ")]
+    found = [section for section in sections if section is not None]
+    return found if len(found) == len(sections) else None
+
+
+def merged_sections(sections: Iterable[Section]) -> list[Section]:
+    """Return the union of sections as such that neither overlap nor touch, in order."""
+    merged: list[Section] = []
+    for start, end in sorted(sections):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _section(text: str) -> Section | None:
     match = _SECTION.fullmatch(text)
     if match is None or not text.isascii():
         return None

@@ -15,7 +15,7 @@ from pyarrow import parquet
 from royalty import logs
 from royalty.days import Period
 from royalty.errors import InputError
-from royalty.logs.columns import FIELDS
+from royalty.logs.columns import FIELDS, STEP_FIELDS
 from royalty.logs.formats import FORMATS, HEAD, detect, named
 from tests.royalty.counted import HEADER, row
 from tests.royalty.formats_help import SAMPLES, rows, write
@@ -186,7 +186,7 @@ def test_the_format_is_in_what_the_evidence_names():
 
 def test_a_format_gives_native_fields_alone():
     for form in FORMATS.values():
-        assert set(form.columns.fields) <= set(FIELDS)
+        assert set(form.columns.fields) <= {*FIELDS, *STEP_FIELDS}
         assert {"work", "started_at"} <= set(form.columns.fields)
         assert form.title
 

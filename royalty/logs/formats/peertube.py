@@ -15,7 +15,7 @@ from royalty.logs.columns import Columns
 from royalty.logs.formats.base import Chunks, Format, fields_of, head_lines, text_rows
 from royalty.logs.jsonrows import BROKEN_JSON, text_cell
 
-NAMES = ("usage_id", "work", "started_at", "watched_seconds", "duration_seconds")
+NAMES = ("usage_id", "work", "started_at", "watched_seconds", "duration_seconds", "sections")
 MAX_SECONDS = 10**9
 FINEST = -30
 
@@ -51,14 +51,16 @@ def _action(text: str) -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any]) -> list[str | None]:
-    sections = row.get("watchSections", row.get("_watchSections"))
+    given = row.get("watchSections", row.get("_watchSections"))
+    sections = None if given is None else _sections(given)
     length = row.get("videoDuration")
     return [
         text_cell("uuid", row.get("uuid", row.get("identifier"))),
         text_cell("object", row.get("object")),
         text_cell("startTime", row.get("startTime")),
-        None if sections is None else decimal_text(watched(_sections(sections))),
+        None if sections is None else decimal_text(watched(sections)),
         None if length is None else decimal_text(_seconds("videoDuration", length)),
+        " ".join(f"{decimal_text(a)}-{decimal_text(b)}" for a, b in sections or ()) or None,
     ]
 
 

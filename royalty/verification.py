@@ -435,11 +435,11 @@ def _data_flaws(batch: Batch, files: DataFiles, opened: Opened | None) -> Iterat
 
 
 def _reused_flaws(batch: Batch, chain: _Chain) -> Iterator[Flaw]:
-    """Yield the other batches, of whatever platform, that carry the same digest."""
+    """Yield the platform's other batches that carry the same digest; a copier accuses nobody (0032)."""
     if (batch.platform, batch.batch) not in reused_evidence(chain.carried):
         return
     for (platform, number), digest in sorted(chain.carried.items()):
-        if digest == batch.evidence and (platform, number) != (batch.platform, batch.batch):
+        if digest == batch.evidence and platform == batch.platform and number != batch.batch:
             name = f"batch {number} of {platform}"
             yield _flaw(batch, "evidence_reused", name, "another", "0x" + digest.hex())
 

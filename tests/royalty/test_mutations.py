@@ -364,26 +364,6 @@ def reused(m: Month) -> dict[str, Found]:
     }
 
 
-@fault("one digest on two platforms", EVIDENCE, "evidence_reused", "no money")
-def reused_elsewhere(m: Month) -> dict[str, Found]:
-    from royalty.usage import Group, pack_usage
-
-    numbers = m.report(m.plans())
-    digest = sha256_of(m, numbers[0])
-    other = m.session("dev2")
-    him = other.account.address
-    other.send_all([other.ledger.approve(10**8), other.ledger.deposit(him, 10**8)])
-    usage = pack_usage([Group(m.catalogue, 1, VIEW, ((0, 1),))])
-    other.send(other.ledger.report(him, 1, FIRST, digest, m.prices.view, usage))
-    name = f"batch 1 of {him}"
-    return {
-        RECONCILE: batches("evidence_reused", numbers[0]),
-        EVIDENCE: {
-            (numbers[0], "evidence_reused", name): ("another", "0x" + digest.hex()),
-        },
-    }
-
-
 @fault("a file exchanged", EVIDENCE, "evidence_mismatch", "the digest of the log that was counted")
 def exchanged(m: Month) -> dict[str, Found]:
     """The same rows in another order: no unit differs, but it is not what was committed to."""
@@ -647,6 +627,22 @@ def test_a_clean_month_gives_nothing(here: Month) -> None:
     assert found.flaws == ()
     assert all(one.recounted for one in found.batches)
     assert [one.batch.tally is not None for one in found.batches] == [False] * 8 + [True]
+
+
+def test_another_platform_that_copies_a_digest_accuses_nobody_by_it(here: Month) -> None:
+    """Digests are public and reporting is free; the copier has no manifest of its own (decision 0032)."""
+    from royalty.usage import Group, pack_usage
+
+    numbers = here.report(here.plans())
+    other = here.session("dev2")
+    him = other.account.address
+    other.send_all([other.ledger.approve(10**8), other.ledger.deposit(him, 10**8)])
+    usage = pack_usage([Group(here.catalogue, 1, VIEW, ((0, 1),))])
+    digest = sha256_of(here, numbers[0])
+    other.send(other.ledger.report(him, 1, FIRST, digest, here.prices.view, usage))
+    assert (reconciled(here), verified(here)) == ({}, {})
+    copied = here.session("dev3").audit.evidence(here.evidence, platform=him)
+    assert "field" in {flaw.what for flaw in copied.flaws}  # the manifest names another platform
 
 
 @pytest.mark.parametrize("one", FAULTS, ids=lambda one: one.name)

@@ -292,7 +292,7 @@ class Royalty:
         evidence: str | Path | None = None,
         threshold: str | int = 3,
         separator: str | None = None,
-        format: str | None = None,  # noqa: A002
+        format: str | None = None,
     ) -> Reconciliation:
         """Return what a log and the chain differ in over UTC days, both inclusive.
 

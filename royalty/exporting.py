@@ -91,7 +91,7 @@ def export(
     *,
     since: Day,
     until: Day,
-    format: str = "dsr",  # noqa: A002
+    format: str = "dsr",
 ) -> Exported:
     """Write what the session's platform reported of UTC days (both inclusive) as a sales report.
 

@@ -185,7 +185,7 @@ def ingest(
     *,
     columns: str | Path | None = None,
     separator: str | None = None,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,
     policy: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Ingested:

@@ -71,7 +71,7 @@ def read_question(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,
 ) -> Question:
     """Return what is asked; InputError for days, files or settings that cannot be read.
 

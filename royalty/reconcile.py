@@ -314,7 +314,7 @@ def reconcile(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,
     platform: str | None = None,
     evidence: str | Path | None = None,
     threshold: str | int = 3,

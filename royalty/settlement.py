@@ -113,7 +113,7 @@ def plan(
     leaves: Iterable[int] | None = None,
     work: str | WorkRef | None = None,
     mine: bool = False,
-    all: bool = False,  # noqa: A002 - the word that the command line has too
+    all: bool = False,
     worth_gas: bool = False,
     coin_price: str | int | None = None,
     platform: str | None = None,

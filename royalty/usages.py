@@ -50,7 +50,7 @@ class Usage:
         columns: str | Path | None = None,
         policy: str | Path | None = None,
         separator: str | None = None,
-        format: str | None = None,  # noqa: A002
+        format: str | None = None,
         partial: bool = False,
         out: str | Path | None = None,
         max_excluded: str | int | None = None,
@@ -118,7 +118,7 @@ class Usage:
         columns: str | Path | None = None,
         policy: str | Path | None = None,
         separator: str | None = None,
-        format: str | None = None,  # noqa: A002
+        format: str | None = None,
         partial: bool = False,
         evidence: str | Path | None = None,
         confirmations: int | None = None,
@@ -192,7 +192,7 @@ class Usage:
         *,
         columns: str | Path | None = None,
         separator: str | None = None,
-        format: str | None = None,  # noqa: A002
+        format: str | None = None,
         policy: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Ingested:

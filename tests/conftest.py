@@ -130,7 +130,7 @@ def run_royalty(
     cwd: Path,
     environ: dict[str, str],
     json: bool = True,
-    exit: int = 0,  # noqa: A002
+    exit: int = 0,
     stdin: str = "",
     timeout: float = 120,
 ) -> Ran:

@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
         columns: COLUMNS = None,
         policy: POLICY = None,
         separator: SEPARATOR = None,
-        format: FORMAT = None,  # noqa: A002
+        format: FORMAT = None,
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         out: OUT = None,

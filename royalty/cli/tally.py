@@ -165,7 +165,7 @@ def post(
     columns: COLUMNS = None,
     policy: POLICY = None,
     separator: SEPARATOR = None,
-    format: FORMAT = None,  # noqa: A002
+    format: FORMAT = None,
     partial: PARTIAL = False,
     platform: PLATFORM = None,
     evidence: EVIDENCE = None,
@@ -318,7 +318,7 @@ def rebuild(
     columns: COLUMNS = None,
     policy: POLICY = None,
     separator: SEPARATOR = None,
-    format: FORMAT = None,  # noqa: A002
+    format: FORMAT = None,
     platform: PLATFORM = None,
     out: OUT_DATA = None,
 ) -> None:

@@ -112,7 +112,7 @@ def check(
     columns: COLUMNS = None,
     policy: POLICY = None,
     separator: SEPARATOR = None,
-    format: FORMAT = None,  # noqa: A002
+    format: FORMAT = None,
     partial: PARTIAL = False,
     platform: PLATFORM = None,
     out: OUT = None,
@@ -198,7 +198,7 @@ def report(
     columns: COLUMNS = None,
     policy: POLICY = None,
     separator: SEPARATOR = None,
-    format: FORMAT = None,  # noqa: A002
+    format: FORMAT = None,
     partial: PARTIAL = False,
     platform: PLATFORM = None,
     evidence: EVIDENCE = None,
@@ -249,7 +249,7 @@ def ingest(
     logs: FILES,
     columns: COLUMNS = None,
     separator: SEPARATOR = None,
-    format: FORMAT = None,  # noqa: A002
+    format: FORMAT = None,
     policy: POLICY = None,
     platform: PLATFORM = None,
 ) -> None:
@@ -284,7 +284,7 @@ def convert(
     ],
     columns: COLUMNS = None,
     separator: SEPARATOR = None,
-    format: FORMAT = None,  # noqa: A002
+    format: FORMAT = None,
     cues: Annotated[
         str | None,
         typer.Option("--cues", metavar="CSV", help="Cue sheet: work,start,duration,cited."),

@@ -30,7 +30,7 @@ def quick(
     def in_this_process(
         *arguments: object,
         json: bool = True,
-        exit: int = 0,  # noqa: A002
+        exit: int = 0,
         env: dict[str, str] | None = None,
     ) -> Ran:
         words = [str(argument) for argument in arguments] + (["--json"] if json else [])

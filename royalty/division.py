@@ -100,11 +100,10 @@ def call_of(link: Link, draft: Draft | TallyDraft, number: int, uri: str = "") -
 
 
 def _gas_limit(link: Link) -> int:
-    """Return the most gas that one transaction can use on this chain now."""
-    from royalty.chain.events import number
+    """Return the most gas that a batch is planned for on this chain now."""
+    from royalty.chain.sender import gas_limit
 
-    head = link.node.request("eth_getBlockByNumber", ["latest", False])
-    return min(MAX_TRANSACTION_GAS, number(head["gasLimit"]))
+    return min(MAX_TRANSACTION_GAS, gas_limit(link.node))
 
 
 def _gas(link: Link, draft: Draft | TallyDraft, limit: int, uri: str = "") -> int | None:

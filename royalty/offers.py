@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from royalty.batches import Draft, Tariffs
@@ -50,13 +51,48 @@ class Wish:
     settle: bool
 
 
+class _Drafted:
+    """What is due, drafted both ways, each at most once: a tree of a million leaves is not made twice."""
+
+    def __init__(self, link: Link, tariffs: Tariffs, due: Due) -> None:
+        self.link, self.tariffs, self.due = link, tariffs, due
+
+    @cached_property
+    def tally(self) -> TallyDraft | None:
+        """All of it as one tally, None where nothing is due."""
+        return tally_draft(self.due, self.tariffs)
+
+    @cached_property
+    def settle_gas(self) -> int:
+        """What settling all leaves of the tally takes at most."""
+        return settle_gas(self.tally.claims, len(self.tally.claims)) if self.tally else 0
+
+    def costs(self, place: Place) -> Costs:
+        """What both ways take in gas."""
+        reports = [one.lines for one in undivided(self.link, self.tariffs, self.due)]
+        by_reporter = self.link.account.address != self.link.platform
+        uri_bytes = len(_some_uri(place).encode())
+        claims = self.tally.claims if self.tally else ()
+        return costs_of(reports, claims, by_reporter=by_reporter, uri_bytes=uri_bytes)
+
+    def wanted(self, wish: Wish, cheaper: Form) -> TallyDraft | None:
+        """The tally where it is what is to be sent."""
+        return self.tally if (wish.form or cheaper) is Form.TALLY else None
+
+    def as_tally(self, draft: TallyDraft, gas: int, wish: Wish, uri: str = "") -> Offer:
+        """A tally as it is offered."""
+        return Offer(Form.TALLY, ((draft, gas),), self.settle_gas if wish.settle else 0, uri)
+
+
 def offer(link: Link, tariffs: Tariffs, due: Due, wish: Wish, number: int) -> Offer:
     """Return what to send, numbered from `number` on; FundsTooLow or LimitTooLow where money falls short."""
-    if _form(link, tariffs, due, wish) is Form.TALLY and (draft := tally_draft(due, tariffs)):
-        uri = wish.place.uri(file_name(number, sha256(draft.data)))
-        gas = fit_tally(link, draft, uri, settle=wish.settle)
-        return Offer(Form.TALLY, ((draft, gas),), _settle_gas(draft, wish), uri)
-    return Offer(Form.DIRECT, tuple(divide(link, tariffs, due)))
+    drafted = _Drafted(link, tariffs, due)
+    draft = drafted.wanted(wish, wish.form or _cheaper(drafted, wish.place))
+    if draft is None:
+        return Offer(Form.DIRECT, tuple(divide(link, tariffs, due)))
+    uri = wish.place.uri(file_name(number, sha256(draft.data)))
+    gas = fit_tally(link, draft, uri, settle=wish.settle)
+    return drafted.as_tally(draft, gas, wish, uri)
 
 
 def priced(
@@ -66,46 +102,33 @@ def priced(
 
     Raises FundsTooLow or LimitTooLow where money does not suffice; `unfunded` then says what it takes.
     """
-    costs = costs_either_way(link, tariffs, due, wish.place)
-    if (wish.form or costs.cheaper) is Form.TALLY and (draft := tally_draft(due, tariffs)):
-        gas = fit_tally(link, draft, _some_uri(wish.place), settle=wish.settle, waiting=waiting)
-        return Offer(Form.TALLY, ((draft, gas),), _settle_gas(draft, wish)), costs
-    return Offer(Form.DIRECT, tuple(divide(link, tariffs, due, waiting))), costs
+    drafted = _Drafted(link, tariffs, due)
+    costs = drafted.costs(wish.place)
+    draft = drafted.wanted(wish, costs.cheaper)
+    if draft is None:
+        return Offer(Form.DIRECT, tuple(divide(link, tariffs, due, waiting))), costs
+    gas = fit_tally(link, draft, _some_uri(wish.place), settle=wish.settle, waiting=waiting)
+    return drafted.as_tally(draft, gas, wish), costs
 
 
 def unfunded(link: Link, tariffs: Tariffs, due: Due, wish: Wish) -> tuple[Offer, Costs]:
     """Return the same by bounds alone, whatever money there is."""
-    costs = costs_either_way(link, tariffs, due, wish.place)
-    if (wish.form or costs.cheaper) is Form.TALLY and (draft := tally_draft(due, tariffs)):
-        gas = costs.post * (100 + HEADROOM_PERCENT) // 100
-        return Offer(Form.TALLY, ((draft, gas),), _settle_gas(draft, wish)), costs
-    parts = tuple((draft, draft.gas_bound) for draft in undivided(link, tariffs, due))
-    return Offer(Form.DIRECT, parts), costs
+    drafted = _Drafted(link, tariffs, due)
+    costs = drafted.costs(wish.place)
+    draft = drafted.wanted(wish, costs.cheaper)
+    if draft is None:
+        parts = tuple((one, one.gas_bound) for one in undivided(link, tariffs, due))
+        return Offer(Form.DIRECT, parts), costs
+    return drafted.as_tally(draft, costs.post * (100 + HEADROOM_PERCENT) // 100, wish), costs
 
 
-def costs_either_way(link: Link, tariffs: Tariffs, due: Due, place: Place) -> Costs:
-    """Return what reporting all that is due takes in gas, directly and as one tally."""
-    draft = tally_draft(due, tariffs)
-    return costs_of(
-        [one.lines for one in undivided(link, tariffs, due)],
-        draft.claims if draft else (),
-        by_reporter=link.account.address != link.platform,
-        uri_bytes=len(_some_uri(place).encode()),
-    )
-
-
-def _form(link: Link, tariffs: Tariffs, due: Due, wish: Wish) -> Form:
-    if wish.form is not None:
-        return wish.form
+def _cheaper(drafted: _Drafted, place: Place) -> Form:
+    due = drafted.due
     deals = {item.key[:2] for items in due.values() for item in items}
     groups = {(day, *item.key[:3]) for day, items in due.items() for item in items}
     if len(groups) <= len(deals):
         return Form.DIRECT  # a leaf costs more than a group: no tree has to be made to know
-    return costs_either_way(link, tariffs, due, wish.place).cheaper
-
-
-def _settle_gas(draft: TallyDraft, wish: Wish) -> int:
-    return settle_gas(draft.claims, len(draft.claims)) if wish.settle else 0
+    return drafted.costs(place).cheaper
 
 
 def _some_uri(place: Place) -> str:

@@ -313,10 +313,9 @@ def _gas(session: Royalty, step: Step, sender: str) -> int | None:
 
 
 def _gas_limit(session: Royalty) -> int:
-    from royalty.chain.sender import MAX_GAS
+    from royalty.chain.sender import gas_limit
 
-    block = session.node.request("eth_getBlockByNumber", ["latest", False])
-    return min(MAX_GAS, int(block["gasLimit"], 16)) * GAS_SHARE_PERCENT // 100
+    return gas_limit(session.node) * GAS_SHARE_PERCENT // 100
 
 
 class Payouts:

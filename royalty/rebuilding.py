@@ -6,20 +6,20 @@ batches, since a tally holds the difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from royalty.errors import InputError
 from royalty.journal import Reported
-from royalty.merkle import unpack_leaf
+from royalty.merkle import DayLine
 from royalty.posted import Tally, find
 from royalty.posting import TallyDraft, tally_draft
 from royalty.questions import Accepted, Asked, Logs, read_question
+from royalty.tallybook import lines_of_leaves
 from royalty.tallydata import write_data
 from royalty.terms import Item, difference
-from royalty.usage import Tariff, lines_of, unpack_usage
+from royalty.usage import Line, Tariff, lines_of, unpack_usage
 
 if TYPE_CHECKING:
     from royalty.client import Royalty
@@ -130,26 +130,22 @@ def _accepted(session: Royalty, tally: Tally) -> Accepted:
 
 def _reported_before(session: Royalty, tally: Tally) -> dict[int, Reported]:
     """Return by day what the platform's earlier batches have: reports, and leaves that were paid."""
-    before: dict[int, Reported] = {}
-    for day, key, units in _earlier(session, tally):
-        reported = before.setdefault(day, {})
-        reported[key] = reported.get(key, 0) + units
-    return before
-
-
-def _earlier(session: Royalty, tally: Tally) -> Iterator[tuple[int, Any, int]]:
     from royalty.records import events
 
-    def batches(name: str) -> Iterable[Any]:
+    def earlier(name: str) -> list[Any]:
         found = events(session, name, platform=tally.platform)
-        return (event.args for event in found if event.args["batch"] < tally.batch)
+        return [event.args for event in found if event.args["batch"] < tally.batch]
 
-    for args in batches("UsageReported"):
-        for line in lines_of(unpack_usage(args["usage"])):
-            key = line.catalogue, line.version, line.kind, line.index
-            yield args["day"], key, line.units
-    for args in batches("LeafSettled"):
-        leaf = unpack_leaf(args["leaf"])
-        for group in leaf.groups:
-            for index, units in group.pairs:
-                yield group.day, (leaf.catalogue, leaf.version, group.kind, index), units
+    lines: list[tuple[int, Line | DayLine]] = [
+        (args["day"], line)
+        for args in earlier("UsageReported")
+        for line in lines_of(unpack_usage(args["usage"]))
+    ]
+    leaves = (args["leaf"] for args in earlier("LeafSettled"))
+    lines += [(line.day, line) for line in lines_of_leaves(leaves)]
+    before: dict[int, Reported] = {}
+    for day, line in lines:
+        reported = before.setdefault(day, {})
+        key = line.catalogue, line.version, line.kind, line.index
+        reported[key] = reported.get(key, 0) + line.units
+    return before

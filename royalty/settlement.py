@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from royalty import catalogues
-from royalty.batches import MAX_TRANSACTION_GAS
 from royalty.errors import ChainError, InputError, NodeRefused
 from royalty.journal import crash_at
 from royalty.merkle import Claim, LeafFault, pack_claims
@@ -275,10 +274,9 @@ def _worth_gas(
 
 def _gas_limit(session: Royalty) -> int:
     """Return the most gas that one transaction can use on this chain now."""
-    from royalty.chain.events import number
+    from royalty.chain.sender import gas_limit
 
-    head = session.node.request("eth_getBlockByNumber", ["latest", False])
-    return min(MAX_TRANSACTION_GAS, number(head["gasLimit"]))
+    return gas_limit(session.node)
 
 
 # --- settling ---

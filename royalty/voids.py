@@ -9,9 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from royalty.errors import InputError
 from royalty.journal import Journal, Reported
-from royalty.merkle import unpack_leaf
+from royalty.tallybook import lines_of_leaves
 
 if TYPE_CHECKING:
     from royalty.client import Royalty
@@ -40,21 +39,11 @@ def account_of(session: Royalty, journal: Journal, confirmations: int) -> Accoun
     if not numbers:
         return Account(journal, {})
     block = max(0, session.node.head() - confirmations)
+    found = records.events(session, "LeafVoid", block=block, platform=session.platform)
+    leaves = [bytes(event.args["leaf"]) for event in found if event.args["batch"] in numbers]
     void: dict[int, Reported] = {}
-    for event in records.events(session, "LeafVoid", block=block, platform=session.platform):
-        if int(event.args["batch"]) in numbers:
-            _add(void, bytes(event.args["leaf"]))
+    for line in lines_of_leaves(leaves):  # one that cannot be read was never in the account
+        void.setdefault(line.day, {})[line.catalogue, line.version, line.kind, line.index] = (
+            line.units
+        )
     return Account(journal, void)
-
-
-def _add(void: dict[int, Reported], packed: bytes) -> None:
-    """Add the units of a leaf; one that cannot be read was never in the account."""
-    try:
-        leaf = unpack_leaf(packed)
-    except InputError:
-        return
-    for group in leaf.groups:
-        units = void.setdefault(group.day, {})
-        for index, count in group.pairs:
-            key = leaf.catalogue, leaf.version, group.kind, index
-            units[key] = units.get(key, 0) + count

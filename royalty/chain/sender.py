@@ -126,6 +126,12 @@ def _gas_after(node: Node, call: Call, sender: str) -> int | None:
         return None
 
 
+def gas_limit(node: Node) -> int:
+    """Return the most gas that one transaction can use on this chain now."""
+    head = node.request("eth_getBlockByNumber", ["latest", False])
+    return min(MAX_GAS, number(head["gasLimit"]))
+
+
 def fees(node: Node, cap: int | None = None) -> dict[str, int]:
     """Return the fee fields of a transaction now, in wei a gas: EIP-1559, or legacy without a base fee.
 

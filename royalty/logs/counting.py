@@ -14,7 +14,7 @@ from royalty.logs.columns import Columns
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import Progress, engine, one_row, read_rows
-from royalty.logs.rules import REASONS, apply_rules
+from royalty.logs.rules import REASONS, apply_rules, drop_judged
 from royalty.logs.sources import Source
 from royalty.sheets import csv_text
 from royalty.usage import Kind
@@ -142,7 +142,7 @@ class Counting:
             self.con.execute(_ADD)
             if self.listing:
                 self.con.execute(_ADD_TO_LIST)
-            self.con.execute("DROP TABLE judged")
+            drop_judged(self.con)
 
     def result(self, sources: list[Source], rows: int = 0, malformed: int = 0) -> Count:
         """Return what was added up; `malformed` of `rows` never came to the rules."""
@@ -237,9 +237,9 @@ CREATE OR REPLACE TEMP TABLE totals (day INTEGER, catalogue BIGINT, index BIGINT
 
 _ADD = """
 INSERT INTO totals
-SELECT day, catalogue, index, CASE WHEN reason = 'unmatched_work' THEN work END AS work, kind, reason,
+SELECT day, catalogue, index, unknown, kind, reason,
   count(*), sum(CASE WHEN reason IS NULL THEN units ELSE 0 END), count(*) FILTER (anonymous)
-FROM judged GROUP BY ALL"""
+FROM verdicts GROUP BY ALL"""
 
 _LIST = """
 CREATE OR REPLACE TEMP TABLE listed (

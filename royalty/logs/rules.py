@@ -39,44 +39,88 @@ def apply_rules(
     *,
     asked: Period | None = None,
 ) -> None:
-    """Judge the rows of `days` and leave them in the temporary table `judged`.
+    """Judge the rows of `days` and leave them in `judged`, until `drop_judged`.
 
     `rows` is the SQL of a relation that holds the rows of `days` and of the day before. `asked` is the
     period that usage is wanted of (default: `days`). The matcher must have been installed on `con`.
 
     `judged` has, beside the columns of the rows: `catalogue`, `index` (null where not matched), `units`,
     `reason` (null: the row is qualified) and `anonymous` (qualified without an identity: rules 6 and 7
-    did not look at it). Raises InputError where an id of the period has two answers.
+    did not look at it). `verdicts` has the same without what is text, save `unknown`, the work of a row
+    that is not matched. Raises InputError where an id of the period has two answers.
     """
-    asked = asked or days
-    con.execute(_today_sql(rows, days))
-    con.execute(_duplicates_sql(rows, days, resend=_resends(con)))
-    con.execute(matches_sql("today"))
-    con.execute(_first_five_sql(asked, policy))
-    refuse_ambiguous(con, matcher, "five")
-    con.execute(_judged_sql(policy))
-    for table in ("today", "duplicates", "matches", "five"):
+    con.execute(today_sql(rows, f"day BETWEEN {days.since} AND {days.until}"))
+    before = (
+        f"SELECT {next_key('usage_id', 'day')} AS key, usage_id FROM ({rows})"
+        f" WHERE usage_id IS NOT NULL AND day = {days.since - 1}"
+    )
+    judge_today(con, before, days, policy, matcher, asked=asked or days)
+
+
+def judge_today(
+    con: DuckDBPyConnection,
+    before: str,
+    days: Period,
+    policy: Policy,
+    matcher: WorkTable,
+    *,
+    asked: Period,
+) -> None:
+    """Judge the table `today`, which holds the rows of `days`, and leave `judged` as `apply_rules` does.
+
+    `before` is the SQL of the ids of the day before: `key` (`next_key`) and `usage_id`.
+    """
+    con.execute(_duplicates_sql(before, days, resend=_resends(con)))
+    con.execute(matches_sql("(SELECT work FROM today WHERE catalogue IS NULL)"))
+    con.execute(_OPEN)
+    (named,) = one_row(con, "SELECT count(*) FROM matches")
+    con.execute(_first_five_sql(asked, policy, named=bool(named)))
+    refuse_ambiguous(
+        con, matcher, "(SELECT work, reason FROM five JOIN today ON number = today.rowid) AS five"
+    )
+    con.execute(_clicked_sql(policy))
+    con.execute(_late_sql(policy))
+    con.execute(_VERDICTS)
+    con.execute(_JUDGED)
+
+
+def drop_judged(con: DuckDBPyConnection) -> None:
+    """Drop what `apply_rules` left."""
+    for view in ("judged", "verdicts"):
+        con.execute(f"DROP VIEW {view}")
+    for table in ("today", "duplicates", "matches", "open_days", "five", "clicked", "late"):
         con.execute(f"DROP TABLE {table}")
 
 
-def _today_sql(rows: str, days: Period) -> str:
-    """The rows of the days, numbered, with a hash of their id that finds ids that occur twice."""
+def today_sql(rows: str, where: str, more: str = "") -> str:
+    """The rows to judge, numbered, with the work of the map, and a hash that finds ids that occur twice.
+
+    `more` are further columns of theirs. Only the hash tells a day's ids from those of another.
+    """
     return f"""
 CREATE OR REPLACE TEMP TABLE today AS
-SELECT file, line, usage_id, work, kind, started_us, day, watched_us, duration_us, identity, resend,
-  CASE WHEN usage_id IS NULL THEN hash(identity, work, kind, started_us) ELSE hash(usage_id) END AS key
-FROM ({rows}) WHERE day BETWEEN {days.since} AND {days.until}"""
+SELECT file, line, usage_id, seen.work, kind, started_us, day, watched_us, duration_us, identity, resend,
+  answers.catalogue, answers.index,
+  CASE WHEN usage_id IS NULL THEN hash(identity, seen.work, kind, started_us) ELSE hash(usage_id, day) END
+    AS key{more}
+FROM ({rows}) AS seen LEFT JOIN answers ON seen.work = answers.work WHERE {where}"""
+
+
+def next_key(usage_id: str, day: str) -> str:
+    """Return the SQL of the hash that the same id has on the next day."""
+    return f"hash({usage_id}, CAST({day} + 1 AS INTEGER))"
 
 
 def _resends(con: DuckDBPyConnection) -> bool:
     return bool(one_row(con, "SELECT coalesce(bool_or(resend), FALSE) FROM today")[0])
 
 
-def _duplicates_sql(rows: str, days: Period, *, resend: bool) -> str:
+def _duplicates_sql(before: str, days: Period, *, resend: bool) -> str:
     """Rule 2: the same id again on the same or the previous UTC day.
 
     A day's row that counts is the first by the order below. Whatever it is, a row of the previous day
-    with the same id makes all of today's duplicates. Kinds compare as the words that were read.
+    with the same id makes all of today's duplicates. Kinds compare as the words that were read. Equal
+    hashes only make suspects, whose ids are then compared.
     """
     last = "CASE WHEN any_resend THEN -coalesce(watched_us, -1) END," if resend else ""
     same = (
@@ -84,25 +128,32 @@ def _duplicates_sql(rows: str, days: Period, *, resend: bool) -> str:
         " CASE WHEN usage_id IS NULL THEN work END, CASE WHEN usage_id IS NULL THEN kind END,"
         " CASE WHEN usage_id IS NULL THEN started_us END"
     )
+    within = (
+        f" UNION ALL SELECT {next_key('usage_id', 'day')}, usage_id FROM today"
+        f" WHERE usage_id IS NOT NULL AND day < {days.until}"
+        if days.since < days.until
+        else ""
+    )
     return f"""
 CREATE OR REPLACE TEMP TABLE duplicates AS
 WITH twice AS (
-  SELECT key, day FROM today GROUP BY key, day HAVING count(*) > 1
+  SELECT key FROM today GROUP BY key HAVING count(*) > 1
 ), suspects AS (
   SELECT rowid AS number, *, bool_or(resend) OVER ({same}) AS any_resend
-  FROM today SEMI JOIN twice ON today.key = twice.key AND today.day = twice.day
+  FROM today SEMI JOIN twice ON today.key = twice.key
 ), placed AS (
   SELECT number, row_number() OVER ({same} ORDER BY {last} started_us, work, {_kind_word("kind")},
     watched_us NULLS FIRST, duration_us NULLS FIRST, identity NULLS FIRST, file, line) AS place
   FROM suspects
-), before AS (
-  SELECT DISTINCT usage_id, day + 1 AS day FROM ({rows})
-  WHERE usage_id IS NOT NULL AND day BETWEEN {days.since - 1} AND {days.until - 1}
+), before AS NOT MATERIALIZED (
+  {before}{within}
+), near AS MATERIALIZED (
+  SELECT rowid AS number, key, usage_id FROM today SEMI JOIN before ON today.key = before.key
+  WHERE usage_id IS NOT NULL
 )
 SELECT number FROM placed WHERE place > 1
 UNION
-SELECT today.rowid FROM today SEMI JOIN before
-  ON today.usage_id = before.usage_id AND today.day = before.day"""
+SELECT number FROM near JOIN before ON near.key = before.key AND near.usage_id = before.usage_id"""
 
 
 def _kind_word(kind: str) -> str:
@@ -129,28 +180,52 @@ SELECT found.work, found.catalogue, found.index
 FROM found JOIN catalogues ON found.catalogue = catalogues.catalogue AND found.index < catalogues.works"""
 
 
-def _first_five_sql(asked: Period, policy: Policy) -> str:
-    """Rules 2 to 5: a row's first reason, and the work that it stands for."""
+# The catalogues with a deal on the days of these rows, and how many works they have.
+_OPEN = """
+CREATE OR REPLACE TEMP TABLE open_days AS
+SELECT DISTINCT deals.catalogue, day, works
+FROM (SELECT DISTINCT day FROM today) AS seen
+JOIN deals ON seen.day >= deals.since AND (deals.until IS NULL OR seen.day < deals.until)
+JOIN catalogues ON deals.catalogue = catalogues.catalogue"""
+
+
+def _first_five_sql(asked: Period, policy: Policy, *, named: bool) -> str:
+    """Rules 2 to 5: a row's first reason, the work that it stands for, and its units.
+
+    `named`: some works are references, to be looked up in `matches`. `company` is a hash of viewer,
+    work, kind and day, null where rules 6 and 7 do not look.
+    """
+    meant = "today.catalogue AS meant, today.index AS place FROM today"
+    if named:
+        meant = (
+            "coalesce(today.catalogue, matches.catalogue) AS meant,"
+            " coalesce(today.index, matches.index) AS place FROM today LEFT JOIN matches"
+            " ON CASE WHEN today.catalogue IS NULL THEN today.work END = matches.work"
+        )
     return f"""
 CREATE OR REPLACE TEMP TABLE five AS
-WITH dealt AS (
-  SELECT DISTINCT matches.work, matches.catalogue, matches.index, day
-  FROM (SELECT DISTINCT work, day FROM today) AS seen
-  JOIN matches ON seen.work = matches.work
-  JOIN deals ON deals.catalogue = matches.catalogue
-    AND seen.day >= deals.since AND (deals.until IS NULL OR seen.day < deals.until)
+WITH placed AS (
+  SELECT today.rowid AS number, today.* EXCLUDE (catalogue, index), {meant}
+), told AS (
+  SELECT placed.number, placed.day, kind, work, identity, watched_us,
+    CASE WHEN place < works THEN meant END AS catalogue,
+    CASE WHEN place < works THEN place END AS index,
+    CASE
+      WHEN duplicates.number IS NOT NULL THEN 'duplicate'
+      WHEN placed.day NOT BETWEEN {asked.since} AND {asked.until} THEN 'outside_period'
+      WHEN NOT coalesce(place < works, FALSE) THEN 'unmatched_work'
+      WHEN {_below_threshold_sql(policy)} THEN 'below_threshold'
+    END AS reason
+  FROM placed
+  LEFT JOIN duplicates ON placed.number = duplicates.number
+  LEFT JOIN open_days ON placed.meant = open_days.catalogue AND placed.day = open_days.day
 )
-SELECT today.*, today.rowid AS number, dealt.catalogue, dealt.index,
-  hash(identity, dealt.catalogue, dealt.index, kind, today.day) AS company,
-  CASE
-    WHEN duplicates.number IS NOT NULL THEN 'duplicate'
-    WHEN today.day NOT BETWEEN {asked.since} AND {asked.until} THEN 'outside_period'
-    WHEN dealt.work IS NULL THEN 'unmatched_work'
-    WHEN {_below_threshold_sql(policy)} THEN 'below_threshold'
-  END AS reason
-FROM today
-LEFT JOIN duplicates ON today.rowid = duplicates.number
-LEFT JOIN dealt ON today.work = dealt.work AND today.day = dealt.day"""
+SELECT number, day, kind, catalogue, index, reason,
+  CASE WHEN reason = 'unmatched_work' THEN work END AS unknown,
+  CASE WHEN reason IS NULL AND identity IS NOT NULL THEN hash(identity, catalogue, index, kind, day) END
+    AS company,
+  CASE kind WHEN {Kind.EXCERPT.value} THEN watched_us // {MICRO} ELSE 1 END AS units
+FROM told"""
 
 
 def _below_threshold_sql(policy: Policy) -> str:
@@ -180,39 +255,49 @@ def refuse_ambiguous(con: DuckDBPyConnection, matcher: WorkTable, judged: str) -
         raise matcher.refusal(work)
 
 
-def _judged_sql(policy: Policy) -> str:
-    """Rules 6 and 7 and the units: among the rows of one viewer, work, kind and day, in order.
+_SAME = "PARTITION BY identity, catalogue, index, kind, day"
+_ORDER = "ORDER BY started_us, usage_id NULLS FIRST, work"
+
+
+def _clicked_sql(policy: Policy) -> str:
+    """Rule 6, among the rows of one viewer, work, kind and day, in order.
 
     Rows without such company are left alone, which most are (a cap of 0 looks at them all).
     """
     fewest = 1 if policy.per_viewer_work_day == 0 else 2
-    same = "PARTITION BY identity, catalogue, index, kind, day"
-    order = "ORDER BY started_us, usage_id NULLS FIRST, work"
     return f"""
-CREATE OR REPLACE TEMP TABLE judged AS
+CREATE OR REPLACE TEMP TABLE clicked AS
 WITH several AS (
-  SELECT company FROM five WHERE reason IS NULL AND identity IS NOT NULL
-  GROUP BY company HAVING count(*) >= {fewest}
+  SELECT company FROM five WHERE company IS NOT NULL GROUP BY company HAVING count(*) >= {fewest}
 ), viewed AS (
-  SELECT number, identity, catalogue, index, kind, day, started_us, usage_id, work
-  FROM five SEMI JOIN several ON five.company = several.company
-  WHERE reason IS NULL AND identity IS NOT NULL
-), clicked AS (
-  SELECT *, coalesce(
-    lead(started_us) OVER ({same} {order}) - started_us <= {policy.double_click_micro}, FALSE) AS again
-  FROM viewed
-), capped AS (
-  SELECT number, row_number() OVER ({same} {order}) > {policy.per_viewer_work_day} AS beyond
+  SELECT number, catalogue, index, kind, day FROM five SEMI JOIN several ON five.company = several.company
+)
+SELECT number, identity, viewed.catalogue, viewed.index, viewed.kind, viewed.day, started_us, usage_id,
+  work, coalesce(
+    lead(started_us) OVER (PARTITION BY identity, viewed.catalogue, viewed.index, viewed.kind, viewed.day
+      {_ORDER}) - started_us <= {policy.double_click_micro}, FALSE) AS again
+FROM viewed JOIN today ON number = today.rowid"""
+
+
+def _late_sql(policy: Policy) -> str:
+    """Rules 6 and 7: the rows that they exclude."""
+    return f"""
+CREATE OR REPLACE TEMP TABLE late AS
+WITH capped AS (
+  SELECT number, row_number() OVER ({_SAME} {_ORDER}) > {policy.per_viewer_work_day} AS beyond
   FROM clicked WHERE NOT again
 )
-SELECT five.* EXCLUDE (number, key, company, reason),
-  CASE five.kind WHEN {Kind.EXCERPT.value} THEN five.watched_us // {MICRO} ELSE 1 END AS units,
-  CASE
-    WHEN five.reason IS NOT NULL THEN five.reason
-    WHEN clicked.again THEN 'double_click'
-    WHEN capped.beyond THEN 'over_cap'
-  END AS reason,
-  five.reason IS NULL AND five.identity IS NULL AS anonymous
-FROM five
-LEFT JOIN clicked ON five.number = clicked.number
-LEFT JOIN capped ON five.number = capped.number"""
+SELECT number, 'double_click' AS reason FROM clicked WHERE again
+UNION ALL SELECT number, 'over_cap' FROM capped WHERE beyond"""
+
+
+_VERDICTS = """
+CREATE OR REPLACE TEMP VIEW verdicts AS
+SELECT five.number, day, kind, catalogue, index, unknown, units, coalesce(five.reason, late.reason) AS reason,
+  five.reason IS NULL AND company IS NULL AS anonymous
+FROM five LEFT JOIN late ON five.number = late.number"""
+
+_JUDGED = """
+CREATE OR REPLACE TEMP VIEW judged AS
+SELECT today.* EXCLUDE (catalogue, index, key), verdicts.catalogue, verdicts.index, units, reason, anonymous
+FROM today JOIN verdicts ON today.rowid = verdicts.number"""

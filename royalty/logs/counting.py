@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from royalty.days import Period
 from royalty.errors import InputError
 from royalty.logs.columns import Columns
+from royalty.logs.days import DayPlan, plan_days
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
-from royalty.logs.reading import Progress, engine, one_row, read_rows
-from royalty.logs.rules import REASONS, apply_rules, drop_judged
+from royalty.logs.reading import (
+    Progress,
+    digests,
+    engine,
+    is_full,
+    make_rows,
+    one_row,
+    read_rows,
+)
+from royalty.logs.rules import REASONS, apply_rules, drop_judged, judge_today, next_key, today_sql
 from royalty.logs.sources import Source
 from royalty.sheets import csv_text
 from royalty.usage import Kind
@@ -104,14 +113,62 @@ def count(
     if columns is not None:
         sources = [replace(source, columns=columns) for source in sources]
     with engine(memory) as con:
-        read = read_rows(con, sources, progress)
         counting = Counting(
             con, matcher, policy or Policy(), period, listing=excluded_to is not None
         )
-        counting.add(GOOD_ROWS)
+        read = _count_by_day(counting, sources, progress)
+        if read is not None:
+            rows = sum(source.rows for source in read)
+        else:
+            con.execute("DROP TABLE rows")
+            counting.start()
+            read = read_rows(con, sources, progress)
+            counting.add(GOOD_ROWS)
+            (rows,) = one_row(con, "SELECT count(*) FROM rows")
         if excluded_to is not None:
             write_excluded(con, read, excluded_to)
-        return counting.result(read, *_malformed(con))
+        (malformed,) = one_row(con, "SELECT count(malformed) FROM rows")
+        return counting.result(read, int(rows), int(malformed))
+
+
+def _count_by_day(
+    counting: Counting, sources: Sequence[Source], progress: Progress | None
+) -> list[Source] | None:
+    """Count files as they are read, a few days at a time; None where a table of all is needed."""
+    import duckdb
+
+    make_rows(counting.con)
+    plan = plan_days(counting.con, sources, ROWS_AT_ONCE)
+    if plan is None:
+        return None
+    steps = Steps(sum(source.path.stat().st_size for source in sources), progress)
+    read = plan.counted_sources(digests(sources, steps.hashed))
+    try:
+        counting.add_planned(plan, steps)
+    except duckdb.Error as error:
+        if is_full(error):
+            raise
+        return None  # it cannot be read as it is typed: the slow reader knows what is wrong
+    return read if counting.rows_seen() == plan.rows else None
+
+
+class Steps:
+    """Tells of progress in bytes: a quarter of them for hashing the files, the rest as days are counted."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total, self.progress = total, progress
+
+    def hashed(self, done: int) -> None:
+        """Tell that so many bytes were hashed."""
+        self._tell(min(done, self.total) // 4)
+
+    def counted(self, done: int, rows: int) -> None:
+        """Tell that so many of all rows were counted."""
+        self._tell(self.total // 4 + (self.total - self.total // 4) * min(done, rows) // max(rows, 1))
+
+    def _tell(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(done, self.total)
 
 
 class Counting:
@@ -129,8 +186,12 @@ class Counting:
         self.con, self.matcher, self.policy, self.period = con, matcher, policy, period
         self.listing = listing
         matcher.install(con)
-        con.execute(_TOTALS)
-        make_list(con)
+        self.start()
+
+    def start(self) -> None:
+        """Begin at nothing."""
+        self.con.execute(_TOTALS)
+        make_list(self.con)
 
     def add(self, rows: str, days: Period | None = None) -> None:
         """Judge and add up the rows of a relation (see `rules.apply_rules` for its shape).
@@ -139,10 +200,40 @@ class Counting:
         """
         for some in batches_of_days(self.con, rows, days):
             apply_rules(self.con, rows, some, self.policy, self.matcher, asked=self.period)
-            self.con.execute(_ADD)
-            if self.listing:
-                self.con.execute(_ADD_TO_LIST)
+            self._add_judged()
             drop_judged(self.con)
+
+    def add_planned(self, plan: DayPlan, steps: Steps) -> None:
+        """Judge and add up files as they are read; malformed rows go to the table `rows`."""
+        con, done = self.con, 0
+        con.execute("CREATE TEMP TABLE before (key UBIGINT, usage_id VARCHAR, day INTEGER)")
+        for days in plan.batches:
+            con.execute(today_sql(plan.rows_sql(days), "TRUE", ", malformed"))
+            done += one_row(con, "SELECT count(*) FROM today")[0]
+            if con.execute(_KEEP_MALFORMED.format(rows="today")).fetchall()[0][0]:
+                con.execute("DELETE FROM today WHERE malformed IS NOT NULL")
+            judge_today(
+                con, "FROM before", days, self.policy, self.matcher, asked=self.period
+            )
+            self._add_judged()
+            con.execute(_IDS_BEFORE.format(day=days.until))
+            drop_judged(con)
+            steps.counted(done, plan.rows)
+        if rest := plan.rest_sql():
+            con.execute(_KEEP_MALFORMED.format(rows=f"({rest})"))
+        steps.counted(plan.rows, plan.rows)
+
+    def rows_seen(self) -> int:
+        """Return how many rows were judged or found malformed."""
+        return sum(
+            one_row(self.con, f"SELECT coalesce({what}, 0) FROM {table}")[0]
+            for what, table in (("sum(rows)", "totals"), ("count(*)", "rows"))
+        )
+
+    def _add_judged(self) -> None:
+        self.con.execute(_ADD)
+        if self.listing:
+            self.con.execute(_ADD_TO_LIST)
 
     def result(self, sources: list[Source], rows: int = 0, malformed: int = 0) -> Count:
         """Return what was added up; `malformed` of `rows` never came to the rules."""
@@ -220,11 +311,6 @@ def _shown(row: Sequence[Any], names: Sequence[str]) -> list[Any]:
     return [reason, csv_text(names[file]), line, *(text and csv_text(text) for text in texts)]
 
 
-def _malformed(con: DuckDBPyConnection) -> tuple[int, int]:
-    rows, malformed = one_row(con, "SELECT count(*), count(malformed) FROM rows")
-    return rows, malformed
-
-
 def _fetch(con: DuckDBPyConnection, sql: str) -> Iterator[tuple]:  # type: ignore[type-arg]
     found = con.execute(sql)
     while some := found.fetchmany(10_000):
@@ -240,6 +326,15 @@ INSERT INTO totals
 SELECT day, catalogue, index, unknown, kind, reason,
   count(*), sum(CASE WHEN reason IS NULL THEN units ELSE 0 END), count(*) FILTER (anonymous)
 FROM verdicts GROUP BY ALL"""
+
+_KEEP_MALFORMED = """
+INSERT INTO rows (file, line, resend, malformed)
+SELECT file, line, resend, malformed FROM {rows} WHERE malformed IS NOT NULL"""
+
+_IDS_BEFORE = f"""
+CREATE OR REPLACE TEMP TABLE before AS
+SELECT {next_key("usage_id", "day")} AS key, usage_id, day FROM today
+WHERE usage_id IS NOT NULL AND day = {{day}}"""
 
 _LIST = """
 CREATE OR REPLACE TEMP TABLE listed (

@@ -9,7 +9,7 @@ The table `rows`: `file` (place of the source, from 0), `line`, `usage_id` (null
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,7 @@ from royalty.errors import InputError
 from royalty.logs.batches import Reading
 from royalty.logs.columns import UNITS, Column, Columns
 from royalty.logs.csvrows import read_csv
+from royalty.logs.fastparquet import FastParquet, fast_parquet
 from royalty.logs.formats import FORMATS, Format, named
 from royalty.logs.jsonrows import read_json
 from royalty.logs.lines import BLOCK
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 MAX_SECONDS = 10**9
+PLAIN = "plain.parquet"
 MICRO_PER_DAY = 86_400 * 10**6
 LAST_INSTANT = 253_402_300_800 * 10**6 - 1
 
@@ -104,7 +106,7 @@ def read_rows(
     if not sources:
         raise InputError("no log was given; name at least one file")
     make_rows(con)
-    (first,) = one_row(con, "SELECT coalesce(max(file) + 1, 0) FROM rows")
+    first = first_file(con)
     meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
     read = []
     gathers: dict[str, Format] = {}
@@ -121,7 +123,7 @@ def read_rows(
             )
             gathers[form.name] = form
         inserts = partial(_inserts, source, first + at)
-        read.append(_read_source(con, source, inserts, meter))
+        read.append(_read_source(con, source, inserts, meter, first + at))
     for form in gathers.values():
         _add_plays(con, form)
     if not any(source.rows for source in read):
@@ -161,11 +163,31 @@ def make_rows(con: DuckDBPyConnection) -> None:
     con.execute(f"CREATE TABLE IF NOT EXISTS rows ({', '.join(ROW_COLUMNS)}, malformed VARCHAR)")
 
 
+def first_file(con: DuckDBPyConnection) -> int:
+    """Return the number of the next file: `rows` may hold others."""
+    return int(one_row(con, "SELECT coalesce(max(file) + 1, 0) FROM rows")[0])
+
+
+def digests(sources: Sequence[Source], tick: Callable[[int], None]) -> list[str]:
+    """Return the SHA-256 of plain files; `tick` is told the bytes read so far."""
+    found, before = [], 0
+    for source in sources:
+        digest = sha256()
+        with opened(source.path) as raw:
+            for chunk in read_chunks(raw, source.path, BLOCK):
+                digest.update(chunk)
+                tick(before + raw.done)
+            before += raw.done
+        found.append("0x" + digest.hexdigest())
+    return found
+
+
 def _read_source(
     con: DuckDBPyConnection,
     source: Source,
     inserts: Callable[[Sequence[str]], list[str]],
     meter: _Meter,
+    file: int | None = None,
 ) -> Source:
     digest = sha256()
     rows = 0
@@ -176,6 +198,10 @@ def _read_source(
             lambda: meter.at(raw.done),
         )
         reading = _open_reading(source, chunks, Path(folder))
+        found = _insert_fast(con, source, reading, file, Path(folder)) if file is not None else None
+        if found is not None:
+            meter.done(raw.done)
+            return replace(source, sha256="0x" + digest.hexdigest(), rows=found)
         statements = inserts(reading.names)
         zone = source.columns.fields["started_at"].zone
         _make_zone(con, zone)
@@ -189,6 +215,37 @@ def _read_source(
             pass
         meter.done(raw.done)
     return replace(source, sha256="0x" + digest.hexdigest(), rows=rows, passed=dict(reading.passed))
+
+
+def _insert_fast(
+    con: DuckDBPyConnection, source: Source, reading: Reading, file: int, folder: Path
+) -> int | None:
+    """Put a typed Parquet file into `rows` and return how many, None where it is to be read slowly."""
+    import duckdb
+
+    if reading.parquet is None:
+        return None
+    path = source.path if source.compression is None else folder / PLAIN
+    schema = reading.parquet.schema_arrow
+    fast = fast_parquet(con, path, source.columns, reading.names, schema)
+    if fast is None:
+        return None
+    try:
+        con.execute(f"INSERT INTO rows {fast_rows_sql(source.columns, fast, file)}")
+    except duckdb.Error as error:
+        if is_full(error):
+            raise
+        return None
+    rows = int(reading.parquet.metadata.num_rows)
+    reading.parquet.close()
+    return rows
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether DuckDB stopped for want of memory or disk, which no other way of reading mends."""
+    import duckdb
+
+    return isinstance(error, duckdb.OutOfMemoryException) or "No space left" in str(error)
 
 
 def _inserts(source: Source, file: int, names: Sequence[str]) -> list[str]:
@@ -231,7 +288,7 @@ def _open_reading(source: Source, chunks: Iterator[bytes], folder: Path) -> Read
         for _ in chunks:
             pass
         return read_parquet(source.path, source.columns, name=source.path)
-    plain = folder / "plain.parquet"
+    plain = folder / PLAIN
     with plain.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
@@ -269,56 +326,103 @@ def _make_zone(con: DuckDBPyConnection, zone: str | None) -> None:
 
 def _insert_sql(columns: Columns, names: Sequence[str], file: str) -> str:
     """Return the SQL that reads the registered table `batch` into `rows`; `file` is SQL, too."""
-    texts = {name: _text_sql(column, names) for name, column in columns.fields.items()}
-    started = columns.fields["started_at"]
+    texts = {
+        name: text
+        for name, column in columns.fields.items()
+        if (text := _text_sql(column, names)) is not None
+    }
+    return f"INSERT INTO rows {_rows_sql(columns, texts, f'SELECT {file} AS file, line, broken', 'batch')}"
+
+
+def fast_rows_sql(columns: Columns, fast: FastParquet, file: int, where: str = "") -> str:
+    """Return the SQL of the rows of a typed file, as they would stand in `rows`."""
+    head = f"SELECT {file} AS file, file_row_number + 1 AS line, {fast.broken} AS broken"
+    return _rows_sql(columns, fast.texts, head, fast.relation(where), fast.numbers)
+
+
+def _rows_sql(
+    columns: Columns,
+    texts: Mapping[str, str],
+    head: str,
+    relation: str,
+    numbers: Mapping[str, str] | None = None,
+) -> str:
+    """Return the SQL of rows; `texts` is the SQL of what is there of each field.
+
+    `numbers`, where given, is the SQL of what starts and durations come to in microseconds; they are
+    then no text, and only whether they are there is looked at.
+    """
+    started, typed = columns.fields["started_at"], numbers is not None
     watched, duration = (
         columns.fields.get("watched_seconds"),
         columns.fields.get("duration_seconds"),
     )
     missing = "CAST(NULL AS VARCHAR)"
-    return f"""
-INSERT INTO rows
-WITH texts AS (
-  SELECT {file} AS file, line, broken,
-    nullif({texts.get("usage_id", missing)}, '') AS usage_id,
-    nullif({texts.get("work", missing)}, '') AS work,
-    {texts.get("kind") or "'view'"} AS kind_text,
-    nullif({texts.get("started_at", missing)}, '') AS started_text,
-    nullif({texts.get("watched_seconds") or missing}, '') AS watched_text,
-    nullif({texts.get("duration_seconds") or missing}, '') AS duration_text,
-    coalesce(nullif({texts.get("viewer") or missing}, ''), nullif({texts.get("session") or missing}, ''))
-      AS identity
-  FROM batch
-), shapes AS (
+    cells = {
+        f"{name}_text": texts.get(field, missing) if typed else f"nullif({texts.get(field, missing)}, '')"
+        for name, field in _MEASURES
+    }
+    if numbers is not None:
+        cells |= {
+            f"{name}_us": numbers.get(field, "CAST(NULL AS BIGINT)") for name, field in _MEASURES
+        }
+    measures = ", ".join(f"{cell} AS {name}" for name, cell in cells.items())
+    reading = (
+        ", read AS (SELECT * FROM kinds)"
+        if typed
+        else f"""
+, shapes AS (
   SELECT *, {_micro_sql("watched_text", _places(watched))} AS watched_micro,
     {_micro_sql("duration_text", _places(duration))} AS duration_micro,
     {_shape_sql(started)}
-  FROM texts
+  FROM kinds
 ), parts AS (
   SELECT *,
-    CASE kind_text WHEN 'view' THEN {Kind.VIEW.value} WHEN 'download' THEN {Kind.DOWNLOAD.value}
-      WHEN 'excerpt' THEN {Kind.EXCERPT.value} END AS kind,
     {_number_sql("watched", watched)},
     {_number_sql("duration", duration)},
     {_started_parts_sql(started)}
   FROM shapes
 ), read AS (
   SELECT *, {_started_sql(started)} AS started_us FROM parts {_zone_join_sql(started)}
-), judged AS (
-  SELECT *, {_malformed_sql(columns)} AS malformed FROM read
-)
+)"""
+    )
+    return f"""
 SELECT file, line,
-  CASE WHEN malformed IS NULL THEN usage_id END,
-  CASE WHEN malformed IS NULL THEN work END,
-  CASE WHEN malformed IS NULL THEN kind END,
-  CASE WHEN malformed IS NULL THEN started_us END,
-  CASE WHEN malformed IS NULL THEN CAST({_day_sql("started_us")} AS INTEGER) END,
-  CASE WHEN malformed IS NULL THEN watched_us END,
-  CASE WHEN malformed IS NULL THEN duration_us END,
-  CASE WHEN malformed IS NULL THEN identity END,
-  {str(columns.resend == "last").upper()},
+  CASE WHEN malformed IS NULL THEN usage_id END AS usage_id,
+  CASE WHEN malformed IS NULL THEN work END AS work,
+  CASE WHEN malformed IS NULL THEN kind END AS kind,
+  CASE WHEN malformed IS NULL THEN started_us END AS started_us,
+  CASE WHEN malformed IS NULL THEN CAST({_day_sql("started_us")} AS INTEGER) END AS day,
+  CASE WHEN malformed IS NULL THEN watched_us END AS watched_us,
+  CASE WHEN malformed IS NULL THEN duration_us END AS duration_us,
+  CASE WHEN malformed IS NULL THEN identity END AS identity,
+  {str(columns.resend == "last").upper()} AS resend,
   malformed
-FROM judged"""
+FROM (
+WITH texts AS (
+  {head},
+    nullif({texts.get("usage_id", missing)}, '') AS usage_id,
+    nullif({texts.get("work", missing)}, '') AS work,
+    {texts.get("kind") or "'view'"} AS kind_text,
+    {measures},
+    coalesce(nullif({texts.get("viewer", missing)}, ''), nullif({texts.get("session", missing)}, ''))
+      AS identity
+  FROM {relation}
+), kinds AS (
+  SELECT *,
+    CASE kind_text WHEN 'view' THEN {Kind.VIEW.value} WHEN 'download' THEN {Kind.DOWNLOAD.value}
+      WHEN 'excerpt' THEN {Kind.EXCERPT.value} END AS kind
+  FROM texts
+){reading}
+SELECT *, {_malformed_sql(columns)} AS malformed FROM read
+)"""
+
+
+_MEASURES = (
+    ("started", "started_at"),
+    ("watched", "watched_seconds"),
+    ("duration", "duration_seconds"),
+)
 
 
 def _text_sql(column: Column, names: Sequence[str]) -> str | None:

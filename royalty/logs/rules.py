@@ -51,7 +51,7 @@ def apply_rules(
     """
     con.execute(today_sql(rows, f"day BETWEEN {days.since} AND {days.until}"))
     before = (
-        f"SELECT {next_key('usage_id', 'day')} AS key, usage_id FROM ({rows})"
+        f"SELECT {next_key('usage_id', 'day')} AS key, usage_id, day FROM ({rows})"
         f" WHERE usage_id IS NOT NULL AND day = {days.since - 1}"
     )
     judge_today(con, before, days, policy, matcher, asked=asked or days)
@@ -68,7 +68,7 @@ def judge_today(
 ) -> None:
     """Judge the table `today`, which holds the rows of `days`, and leave `judged` as `apply_rules` does.
 
-    `before` is the SQL of the ids of the day before: `key` (`next_key`) and `usage_id`.
+    `before` is the SQL of the ids of the day before: `key` (`next_key`), `usage_id` and `day`.
     """
     con.execute(_duplicates_sql(before, days, resend=_resends(con)))
     con.execute(matches_sql("(SELECT work FROM today WHERE catalogue IS NULL)"))
@@ -129,7 +129,7 @@ def _duplicates_sql(before: str, days: Period, *, resend: bool) -> str:
         " CASE WHEN usage_id IS NULL THEN started_us END"
     )
     within = (
-        f" UNION ALL SELECT {next_key('usage_id', 'day')}, usage_id FROM today"
+        f" UNION ALL SELECT {next_key('usage_id', 'day')}, usage_id, day FROM today"
         f" WHERE usage_id IS NOT NULL AND day < {days.until}"
         if days.since < days.until
         else ""
@@ -148,12 +148,13 @@ WITH twice AS (
 ), before AS NOT MATERIALIZED (
   {before}{within}
 ), near AS MATERIALIZED (
-  SELECT rowid AS number, key, usage_id FROM today SEMI JOIN before ON today.key = before.key
+  SELECT rowid AS number, key, usage_id, day FROM today SEMI JOIN before ON today.key = before.key
   WHERE usage_id IS NOT NULL
 )
 SELECT number FROM placed WHERE place > 1
 UNION
-SELECT number FROM near JOIN before ON near.key = before.key AND near.usage_id = before.usage_id"""
+SELECT number FROM near JOIN before
+  ON near.key = before.key AND near.usage_id = before.usage_id AND near.day = before.day + 1"""
 
 
 def _kind_word(kind: str) -> str:

@@ -157,9 +157,7 @@ def polars(files: Sequence[Path], memory: str, folder: Path) -> Counted:
     """Count in Polars, a day at a time (it has no limit to its memory; files are scanned lazily)."""
     import polars as pl
 
-    works = pl.DataFrame(
-        views.answers(), ["work", "catalogue", "index"], orient="row"
-    ).lazy()
+    works = pl.DataFrame(views.answers(), ["work", "catalogue", "index"], orient="row").lazy()
     log = pl.scan_parquet([str(path) for path in files])
     before = pl.DataFrame({"usage_id": []}, {"usage_id": pl.String}).lazy()
     totals = []
@@ -217,7 +215,9 @@ def _polars_judged(pl: Any, today: Any, before: Any, day: int) -> Any:
     enough = (pl.col("watched") >= 30_000_000) | (
         (pl.col("duration") > 0) & (pl.col("watched") * 2 >= pl.col("duration"))
     ).fill_null(False)
-    short = ((pl.col("kind") == 2) & ~enough) | ((pl.col("kind") == 1) & (pl.col("watched") < 10**6))
+    short = ((pl.col("kind") == 2) & ~enough) | (
+        (pl.col("kind") == 1) & (pl.col("watched") < 10**6)
+    )
     judged = numbered.join(again, on="number", how="left").with_columns(
         reason=pl.when(pl.col("dup")).then(pl.lit("duplicate"))
         .when(pl.col("catalogue").is_null()).then(pl.lit("unmatched_work"))

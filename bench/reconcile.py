@@ -47,7 +47,7 @@ def tool(files: Sequence[Path], memory: str, folder: Path) -> Counted:
     """Count as `royalty usage check` does."""
     from royalty.days import Period
     from royalty.logs import WorkTable, count, find_sources
-    from royalty.usage import WorkRef
+    from royalty.usage import Kind, WorkRef
 
     answers = [(work, WorkRef(number, index)) for work, number, index in views.answers()]
     catalogues = dict.fromkeys(range(1, views.CATALOGUES + 1), views.PER_CATALOGUE)
@@ -57,7 +57,10 @@ def tool(files: Sequence[Path], memory: str, folder: Path) -> Counted:
         WorkTable(answers, views.deals(), catalogues),
         memory=memory,
     )
-    units = sorted((u.day, u.catalogue, u.index, u.kind.word, u.units) for u in found.units)
+    words = {kind: kind.word for kind in Kind}
+    units = sorted(
+        (day, number, at, words[kind], units) for day, number, at, kind, units in found.units
+    )
     return Counted(units, {**found.excluded, "qualified": found.qualified})
 
 
@@ -87,7 +90,7 @@ def run(engine: str, files: Sequence[Path], memory: str, folder: Path) -> Run:
     begun = time.perf_counter()
     child = os.fork()
     if not child:
-        os.execv(  # noqa: S606
+        os.execv(
             sys.executable,
             [sys.executable, __file__, "--child", engine, "--memory", memory, "--folder", str(folder),
              *(f"--file={path}" for path in files)],
@@ -141,7 +144,9 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
             runs[name].append(run(name, files, given.memory, folder))
     medians = {name: statistics.median(one.cpu for one in runs[name]) for name in engines}
     best = min((medians[name] for name in SQL if name in medians), default=None)
-    print(f"{'':<8} {'CPU s':>9} {'least to most':>16} {'wall s':>9} {'peak MiB':>10} {'by SQL':>10}")
+    print(
+        f"{'':<8} {'CPU s':>9} {'least to most':>16} {'wall s':>9} {'peak MiB':>10} {'by SQL':>10}"
+    )
     for name in engines:
         print(line(name, runs[name], best))
     found = {one.digest for some in runs.values() for one in some if one.digest}

@@ -56,7 +56,7 @@ def counted(
 
     if area is None:
         ingest.flush(store, whole=True)
-    with engine() as connection:
+    with engine(question.memory) as connection:
         make_rows(connection)
         sources = read_rows(connection, question.sources, progress) if question.sources else []
         counting = Counting(connection, matcher, question.policy, question.period)

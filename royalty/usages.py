@@ -49,6 +49,7 @@ class Usage:
         policy: str | Path | None = None,
         separator: str | None = None,
         format: str | None = None,  # noqa: A002
+        memory: str | None = None,
         partial: bool = False,
         out: str | Path | None = None,
         max_excluded: str | int | None = None,
@@ -68,6 +69,7 @@ class Usage:
             policy=policy,
             separator=separator,
             format=format,
+            memory=memory,
             partial=partial,
             out=out,
             max_excluded=max_excluded,
@@ -85,6 +87,7 @@ class Usage:
         policy: str | Path | None = None,
         separator: str | None = None,
         format: str | None = None,  # noqa: A002
+        memory: str | None = None,
         partial: bool = False,
         evidence: str | Path | None = None,
         confirmations: int | None = None,
@@ -113,6 +116,7 @@ class Usage:
             policy=policy,
             separator=separator,
             format=format,
+            memory=memory,
             partial=partial,
             evidence=evidence,
             confirmations=confirmations,

@@ -14,12 +14,13 @@ from royalty.logs.counting import (
 )
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
-from royalty.logs.reading import engine, make_rows, read_rows
+from royalty.logs.reading import MEMORY, engine, make_rows, read_rows
 from royalty.logs.rules import REASONS, apply_rules
 from royalty.logs.sources import Source, find_sources
 
 __all__ = [
     "GOOD_ROWS",
+    "MEMORY",
     "NATIVE",
     "REASONS",
     "Aggregates",

@@ -15,6 +15,7 @@ from royalty.logs.days import DayPlan, plan_days
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import (
+    MEMORY,
     Progress,
     digests,
     engine,
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from royalty.logs.aggregates import Aggregates
 
 ROWS_AT_ONCE = 2_000_000
+PLANNED_AT_ONCE = 400_000
 UNMATCHED_LISTED = 10_000
+KIND = {kind.value: kind for kind in Kind}
 EXCLUDED_HEADER = ("reason", "file", "line", "detail", "usage_id", "work")
 
 GOOD_ROWS = "SELECT * EXCLUDE (malformed) FROM rows WHERE malformed IS NULL"
@@ -100,7 +103,7 @@ def count(
     *,
     columns: Columns | None = None,
     excluded_to: Path | None = None,
-    memory: str = "1GB",
+    memory: str = MEMORY,
     progress: Progress | None = None,
 ) -> Count:
     """Return the qualified units of a log's period, and the other rows by reason.
@@ -138,7 +141,7 @@ def _count_by_day(
     import duckdb
 
     make_rows(counting.con)
-    plan = plan_days(counting.con, sources, ROWS_AT_ONCE)
+    plan = plan_days(counting.con, sources, min(ROWS_AT_ONCE, PLANNED_AT_ONCE))
     if plan is None:
         return None
     steps = Steps(sum(source.path.stat().st_size for source in sources), progress)
@@ -164,7 +167,9 @@ class Steps:
 
     def counted(self, done: int, rows: int) -> None:
         """Tell that so many of all rows were counted."""
-        self._tell(self.total // 4 + (self.total - self.total // 4) * min(done, rows) // max(rows, 1))
+        self._tell(
+            self.total // 4 + (self.total - self.total // 4) * min(done, rows) // max(rows, 1)
+        )
 
     def _tell(self, done: int) -> None:
         if self.progress is not None:
@@ -212,9 +217,7 @@ class Counting:
             done += one_row(con, "SELECT count(*) FROM today")[0]
             if con.execute(_KEEP_MALFORMED.format(rows="today")).fetchall()[0][0]:
                 con.execute("DELETE FROM today WHERE malformed IS NOT NULL")
-            judge_today(
-                con, "FROM before", days, self.policy, self.matcher, asked=self.period
-            )
+            judge_today(con, "FROM before", days, self.policy, self.matcher, asked=self.period)
             self._add_judged()
             con.execute(_IDS_BEFORE.format(day=days.until))
             drop_judged(con)
@@ -252,9 +255,9 @@ class Counting:
             qualified=int(qualified),
             excluded=excluded,
             without_identity=int(anonymous),
-            units=[UnitRow(d, c, i, Kind(k), int(u)) for d, c, i, k, u in _fetch(con, _UNITS)],
+            units=[UnitRow(d, c, i, KIND[k], u) for d, c, i, k, u in _fetch(con, _UNITS)],
             works=[
-                WorkRow(c, i, Kind(k), int(n), int(q), int(u))
+                WorkRow(c, i, KIND[k], int(n), int(q), int(u))
                 for c, i, k, n, q, u in _fetch(con, _WORKS)
             ],
             unmatched=[
@@ -323,9 +326,12 @@ CREATE OR REPLACE TEMP TABLE totals (day INTEGER, catalogue BIGINT, index BIGINT
 
 _ADD = """
 INSERT INTO totals
-SELECT day, catalogue, index, unknown, kind, reason,
+SELECT day, catalogue, index, NULL, kind, reason,
   count(*), sum(CASE WHEN reason IS NULL THEN units ELSE 0 END), count(*) FILTER (anonymous)
-FROM verdicts GROUP BY ALL"""
+FROM verdicts WHERE unknown IS NULL GROUP BY ALL
+UNION ALL
+SELECT day, NULL, NULL, unknown, kind, reason, count(*), 0, 0
+FROM verdicts WHERE unknown IS NOT NULL GROUP BY ALL"""
 
 _KEEP_MALFORMED = """
 INSERT INTO rows (file, line, resend, malformed)
@@ -357,11 +363,12 @@ _QUALIFIED = """
 SELECT coalesce(sum(rows), 0), coalesce(sum(anonymous), 0) FROM totals WHERE reason IS NULL"""
 
 _UNITS = """
-SELECT day, catalogue, index, kind, sum(units) FROM totals WHERE reason IS NULL
+SELECT day, catalogue, index, kind, CAST(sum(units) AS BIGINT) FROM totals WHERE reason IS NULL
 GROUP BY ALL ORDER BY day, catalogue, index, kind"""
 
 _WORKS = """
-SELECT catalogue, index, kind, sum(rows), coalesce(sum(rows) FILTER (reason IS NULL), 0), sum(units)
+SELECT catalogue, index, kind, CAST(sum(rows) AS BIGINT),
+  CAST(coalesce(sum(rows) FILTER (reason IS NULL), 0) AS BIGINT), CAST(sum(units) AS BIGINT)
 FROM totals
 WHERE reason IS NULL OR reason IN ('below_threshold', 'double_click', 'over_cap')
 GROUP BY ALL ORDER BY catalogue, index, kind"""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from royalty.days import MAX_DAY, SECONDS_PER_DAY, Period, format_day
@@ -76,7 +77,9 @@ class DayPlan:
         parts = []
         for at in sorted(files):
             fast, columns = self.fasts[at], self.sources[at].columns
-            parts.append(fast_rows_sql(columns, fast, self.first + at, f" WHERE {where(fast)}"))
+            parts.append(
+                fast_rows_sql(columns, fast, self.first + at, f" WHERE {where(fast)}", bare=False)
+            )
         return "\nUNION ALL\n".join(f"SELECT * FROM ({part})" for part in parts)
 
     def counted_sources(self, digests: Sequence[str]) -> list[Source]:
@@ -162,7 +165,7 @@ def _batches(groups: Sequence[Group], rows_at_once: int) -> Iterator[Period]:
                 break
             heavy[at] += a_day
     since, rows = edges[0], 0.0
-    for at, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for at, (begin, end) in enumerate(pairwise(edges)):
         if not heavy[at]:
             continue
         for day in range(begin, end):

@@ -62,9 +62,7 @@ class FastParquet:
     def relation(self, where: str = "") -> str:
         """Return the SQL of a FROM: the file's columns, and `file_row_number` from 0."""
         name = str(self.path).replace("'", "''")
-        return (
-            f"read_parquet('{name}', file_row_number = true, hive_partitioning = false){where}"
-        )
+        return f"read_parquet('{name}', file_row_number = true, hive_partitioning = false){where}"
 
 
 def fast_parquet(
@@ -156,9 +154,7 @@ class _Fields:
             return _floats(name, places, most)
         width, scale = _decimal(kind)
         if width and width <= MAX_DIGITS and scale <= places:
-            return (
-                f"CASE WHEN {name} BETWEEN 0 AND {most} THEN CAST({name} * {10**places} AS BIGINT) END"
-            )
+            return f"CASE WHEN {name} BETWEEN 0 AND {most} THEN CAST({name} * {10**places} AS BIGINT) END"
         return None
 
     def _started(self, column: Column) -> str | None:

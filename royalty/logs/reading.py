@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
+MEMORY = "1GB"
 MAX_SECONDS = 10**9
 PLAIN = "plain.parquet"
 MICRO_PER_DAY = 86_400 * 10**6
@@ -56,7 +57,7 @@ ROW_COLUMNS = (
 
 
 @contextmanager
-def engine(memory: str = "1GB", threads: int | None = None) -> Iterator[DuckDBPyConnection]:
+def engine(memory: str = MEMORY, threads: int | None = None) -> Iterator[DuckDBPyConnection]:
     """Open a DuckDB whose tables lie in a temporary folder that is removed at the end.
 
     What does not fit into `memory` (for example `512MB`) is moved to that folder. Raises InputError
@@ -334,10 +335,15 @@ def _insert_sql(columns: Columns, names: Sequence[str], file: str) -> str:
     return f"INSERT INTO rows {_rows_sql(columns, texts, f'SELECT {file} AS file, line, broken', 'batch')}"
 
 
-def fast_rows_sql(columns: Columns, fast: FastParquet, file: int, where: str = "") -> str:
-    """Return the SQL of the rows of a typed file, as they would stand in `rows`."""
+def fast_rows_sql(
+    columns: Columns, fast: FastParquet, file: int, where: str = "", *, bare: bool = True
+) -> str:
+    """Return the SQL of the rows of a typed file, as they would stand in `rows`.
+
+    Not `bare`: malformed rows keep what could be read of them, which is cheaper and for whoever drops them.
+    """
     head = f"SELECT {file} AS file, file_row_number + 1 AS line, {fast.broken} AS broken"
-    return _rows_sql(columns, fast.texts, head, fast.relation(where), fast.numbers)
+    return _rows_sql(columns, fast.texts, head, fast.relation(where), fast.numbers, bare=bare)
 
 
 def _rows_sql(
@@ -346,6 +352,8 @@ def _rows_sql(
     head: str,
     relation: str,
     numbers: Mapping[str, str] | None = None,
+    *,
+    bare: bool = True,
 ) -> str:
     """Return the SQL of rows; `texts` is the SQL of what is there of each field.
 
@@ -359,7 +367,9 @@ def _rows_sql(
     )
     missing = "CAST(NULL AS VARCHAR)"
     cells = {
-        f"{name}_text": texts.get(field, missing) if typed else f"nullif({texts.get(field, missing)}, '')"
+        f"{name}_text": texts.get(field, missing)
+        if typed
+        else f"nullif({texts.get(field, missing)}, '')"
         for name, field in _MEASURES
     }
     if numbers is not None:
@@ -386,23 +396,23 @@ def _rows_sql(
   SELECT *, {_started_sql(started)} AS started_us FROM parts {_zone_join_sql(started)}
 )"""
     )
+    values = {name: name for name in ("usage_id", "work", "kind", "started_us")}
+    values["day"] = f"CAST({_day_sql('started_us')} AS INTEGER)"
+    values |= {name: name for name in ("watched_us", "duration_us", "identity")}
+    kept = ",\n  ".join(
+        f"CASE WHEN malformed IS NULL THEN {value} END AS {name}" if bare else f"{value} AS {name}"
+        for name, value in values.items()
+    )
     return f"""
 SELECT file, line,
-  CASE WHEN malformed IS NULL THEN usage_id END AS usage_id,
-  CASE WHEN malformed IS NULL THEN work END AS work,
-  CASE WHEN malformed IS NULL THEN kind END AS kind,
-  CASE WHEN malformed IS NULL THEN started_us END AS started_us,
-  CASE WHEN malformed IS NULL THEN CAST({_day_sql("started_us")} AS INTEGER) END AS day,
-  CASE WHEN malformed IS NULL THEN watched_us END AS watched_us,
-  CASE WHEN malformed IS NULL THEN duration_us END AS duration_us,
-  CASE WHEN malformed IS NULL THEN identity END AS identity,
+  {kept},
   {str(columns.resend == "last").upper()} AS resend,
   malformed
 FROM (
 WITH texts AS (
   {head},
-    nullif({texts.get("usage_id", missing)}, '') AS usage_id,
-    nullif({texts.get("work", missing)}, '') AS work,
+    {texts.get("usage_id", missing)} AS usage_id,
+    {texts.get("work", missing)} AS work,
     {texts.get("kind") or "'view'"} AS kind_text,
     {measures},
     coalesce(nullif({texts.get("viewer", missing)}, ''), nullif({texts.get("session", missing)}, ''))
@@ -436,8 +446,8 @@ def _malformed_sql(columns: Columns) -> str:
     """Return the SQL of why a row is malformed, null where it is not (rule 1)."""
     unreadable = [
         ("broken IS NOT NULL", "broken"),
-        ("usage_id IS NULL" if columns.has_ids else "FALSE", "'usage_id is missing'"),
-        ("work IS NULL", "'work is missing'"),
+        ("coalesce(usage_id = '', TRUE)" if columns.has_ids else "FALSE", "'usage_id is missing'"),
+        ("coalesce(work = '', TRUE)", "'work is missing'"),
         ("started_text IS NULL", "'started_at is missing'"),
         ("started_us IS NULL", "'started_at cannot be read'"),
         ("kind IS NULL", "'kind is not view, download or excerpt'"),

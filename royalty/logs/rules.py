@@ -28,6 +28,7 @@ REASONS = (
     "over_cap",
 )
 MICRO = 10**6
+_REASON = "ENUM(" + ", ".join(f"'{reason}'" for reason in REASONS) + ")"
 
 
 def apply_rules(
@@ -138,18 +139,18 @@ def _duplicates_sql(before: str, days: Period, *, resend: bool) -> str:
 CREATE OR REPLACE TEMP TABLE duplicates AS
 WITH twice AS (
   SELECT key FROM today GROUP BY key HAVING count(*) > 1
-), suspects AS (
-  SELECT rowid AS number, *, bool_or(resend) OVER ({same}) AS any_resend
+), marked AS (
+  SELECT today.rowid AS number, today.*, bool_or(resend) OVER ({same}) AS any_resend
   FROM today SEMI JOIN twice ON today.key = twice.key
 ), placed AS (
   SELECT number, row_number() OVER ({same} ORDER BY {last} started_us, work, {_kind_word("kind")},
     watched_us NULLS FIRST, duration_us NULLS FIRST, identity NULLS FIRST, file, line) AS place
-  FROM suspects
+  FROM marked
 ), before AS NOT MATERIALIZED (
   {before}{within}
 ), near AS MATERIALIZED (
-  SELECT rowid AS number, key, usage_id, day FROM today SEMI JOIN before ON today.key = before.key
-  WHERE usage_id IS NOT NULL
+  SELECT today.rowid AS number, today.key, today.usage_id, today.day
+  FROM today SEMI JOIN before ON today.key = before.key WHERE today.usage_id IS NOT NULL
 )
 SELECT number FROM placed WHERE place > 1
 UNION
@@ -212,10 +213,10 @@ WITH placed AS (
     CASE WHEN place < works THEN meant END AS catalogue,
     CASE WHEN place < works THEN place END AS index,
     CASE
-      WHEN duplicates.number IS NOT NULL THEN 'duplicate'
-      WHEN placed.day NOT BETWEEN {asked.since} AND {asked.until} THEN 'outside_period'
-      WHEN NOT coalesce(place < works, FALSE) THEN 'unmatched_work'
-      WHEN {_below_threshold_sql(policy)} THEN 'below_threshold'
+      WHEN duplicates.number IS NOT NULL THEN CAST('duplicate' AS {_REASON})
+      WHEN placed.day NOT BETWEEN {asked.since} AND {asked.until} THEN CAST('outside_period' AS {_REASON})
+      WHEN NOT coalesce(place < works, FALSE) THEN CAST('unmatched_work' AS {_REASON})
+      WHEN {_below_threshold_sql(policy)} THEN CAST('below_threshold' AS {_REASON})
     END AS reason
   FROM placed
   LEFT JOIN duplicates ON placed.number = duplicates.number
@@ -288,8 +289,8 @@ WITH capped AS (
   SELECT number, row_number() OVER ({_SAME} {_ORDER}) > {policy.per_viewer_work_day} AS beyond
   FROM clicked WHERE NOT again
 )
-SELECT number, 'double_click' AS reason FROM clicked WHERE again
-UNION ALL SELECT number, 'over_cap' FROM capped WHERE beyond"""
+SELECT number, CAST('double_click' AS {_REASON}) AS reason FROM clicked WHERE again
+UNION ALL SELECT number, CAST('over_cap' AS {_REASON}) FROM capped WHERE beyond"""
 
 
 _VERDICTS = """

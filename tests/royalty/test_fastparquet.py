@@ -44,7 +44,9 @@ WHOLE = {
     pa.uint64(): (0, 2**64 - 1),
 }
 TEXT = st.one_of(
-    st.sampled_from(["", "a", "007", "7", "view", "excerpt", "download", "é", "a\0b", "\0", "x" * 300]),
+    st.sampled_from(
+        ["", "a", "007", "7", "view", "excerpt", "download", "é", "a\0b", "\0", "x" * 300]
+    ),
     st.text(st.characters(codec="utf-8"), max_size=6),
 )
 KINDS = st.sampled_from(["view", "view", "view", "download", "excerpt", "", "View", "view\0"])
@@ -52,7 +54,9 @@ KINDS = st.sampled_from(["view", "view", "view", "download", "excerpt", "", "Vie
 
 def whole(kind: pa.DataType) -> st.SearchStrategy[int]:
     least, most = WHOLE[kind]
-    near = [n for n in (0, 1, 30, 10**9, 10**9 + 1, 10**12, 10**15, 10**15 + 1) if least <= n <= most]
+    near = [
+        n for n in (0, 1, 30, 10**9, 10**9 + 1, 10**12, 10**15, 10**15 + 1) if least <= n <= most
+    ]
     return st.one_of(st.integers(least, most), st.sampled_from(near))
 
 
@@ -114,13 +118,17 @@ def logs_of_types(draw):
         return pa.array(cells, kind)
 
     def text(values=TEXT):
-        which = draw(st.sampled_from([*["text"] * 16, "large", "dictionary", "whole", "whole", "bytes"]))
+        which = draw(
+            st.sampled_from([*["text"] * 16, "large", "dictionary", "whole", "whole", "bytes"])
+        )
         if which == "whole":
             return column(pa.int64(), whole(pa.int64()))
         array = column(pa.string(), values)
         if which == "dictionary":
             return array.dictionary_encode()
-        return array.cast({"large": pa.large_string(), "bytes": pa.binary()}.get(which, pa.string()))
+        return array.cast(
+            {"large": pa.large_string(), "bytes": pa.binary()}.get(which, pa.string())
+        )
 
     at, instants, setting = draw(times())
     cells = {"usage_id": text(), "work": text(), "started_at": column(at, instants)}

@@ -153,7 +153,7 @@ def _result(con: Any) -> Counted:
     return Counted(units, dict(reasons))
 
 
-def polars(files: Sequence[Path], memory: str, folder: Path) -> Counted:
+def polars(files: Sequence[Path], memory: str, folder: Path) -> Counted:  # noqa: ARG001
     """Count in Polars, a day at a time (it has no limit to its memory; files are scanned lazily)."""
     import polars as pl
 

@@ -43,7 +43,7 @@ class Run(NamedTuple):
     digest: str
 
 
-def tool(files: Sequence[Path], memory: str, folder: Path) -> Counted:
+def tool(files: Sequence[Path], memory: str, folder: Path) -> Counted:  # noqa: ARG001
     """Count as `royalty usage check` does."""
     from royalty.days import Period
     from royalty.logs import WorkTable, count, find_sources

@@ -77,8 +77,8 @@ def check(
     `logs` is a file, a glob or several. `asked` are the days (`day`, or `since` and `until`), `works` a
     map, `columns` and `policy` TOML files, the `separator` of columns, and the `memory` to count in. `out`
     is a folder for `excluded.csv`: each excluded row with reason, file and line. `max_excluded` is a
-    percentage of the rows. Raises InputError for what is given (a day that is not over unless `partial`), ChainError where
-    the node does not answer.
+    percentage of the rows. Raises InputError for what is given (a day that is not over unless
+    `partial`), ChainError where the node does not answer.
 
     >>> royalty.usage.check("views.csv", day="2026-11-19").amount_nano  # doctest: +SKIP
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TWICE_READ = 1.5
-"""How often a row may be read, on average, before one table for all is cheaper (measured: 1.6)."""
+"""How often a row may be read, on average, before one table for all is taken instead (chosen, not measured)."""
 MAX_FILES = 500
 PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 

@@ -80,10 +80,10 @@ def check(
     """Return what logs come to over UTC days (both inclusive), at the deals of each day; sends nothing.
 
     `logs` is a file, a glob or several. `asked` are the days (`day`, or `since` and `until`), `works` a
-    map, `columns` and `policy` TOML files, and the `separator` of columns. `out` is a folder for
-    `excluded.csv`: each excluded row with reason, file and line. `max_excluded` is a percentage of the
-    rows. Raises InputError for what is given (a day that is not over unless `partial`), ChainError where
-    the node does not answer.
+    map, `columns` and `policy` TOML files, the `separator` of columns, and the `memory` to count in. `out`
+    is a folder for `excluded.csv`: each excluded row with reason, file and line. `max_excluded` is a
+    percentage of the rows. Raises InputError for what is given (a day that is not over unless
+    `partial`), ChainError where the node does not answer.
 
     >>> royalty.usage.check("views.csv", day="2026-11-19").amount_nano  # doctest: +SKIP
     """
@@ -105,6 +105,7 @@ def check(
         matcher,
         question.policy,
         excluded_to=listing,
+        memory=question.memory,
         progress=progress,
     )
     items = spikes_held(session, question, accepted.items(session, counted.units))

@@ -293,6 +293,7 @@ class Royalty:
         threshold: str | int = 3,
         separator: str | None = None,
         format: str | None = None,
+        memory: str | None = None,
     ) -> Reconciliation:
         """Return what a log and the chain differ in over UTC days, both inclusive.
 
@@ -316,6 +317,7 @@ class Royalty:
             threshold=threshold,
             separator=separator,
             format=format,
+            memory=memory,
         )
 
 

@@ -27,13 +27,17 @@ Logs = str | Path | Iterable[str | Path]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, read and checked; `works_map` is the map that was given with it."""
+    """What is asked, read and checked; `works_map` is the map that was given with it.
+
+    `memory` is what counting may take; what is more goes to a temporary folder.
+    """
 
     period: Period
     sources: tuple[Source, ...]
     policy: Policy
     columns: Columns
     works_map: WorksMap
+    memory: str = "1GB"
 
     @property
     def policy_document(self) -> Document:
@@ -59,6 +63,7 @@ class Asked(TypedDict, total=False):
     policy: str | Path | None
     separator: str | None
     format: str | None
+    memory: str | None
 
 
 def read_question(
@@ -72,12 +77,13 @@ def read_question(
     policy: str | Path | None = None,
     separator: str | None = None,
     format: str | None = None,
+    memory: str | None = None,
 ) -> Question:
     """Return what is asked; InputError for days, files or settings that cannot be read.
 
     Without logs it is about what is in the store. The columns are those of the logs' format.
     """
-    from royalty.logs import Columns, Policy, find_sources
+    from royalty.logs import MEMORY, Columns, Policy, find_sources
 
     period = read_period(day, since, until)
     shape = Columns.load(columns)
@@ -88,6 +94,7 @@ def read_question(
         Policy.load(policy),
         sources[0].columns if sources else shape,
         {} if works is None else read_map(works),
+        memory or MEMORY,
     )
 
 

@@ -92,6 +92,7 @@ def rebuild(
         question.period,
         accepted.matcher(session, question.works_map),
         question.policy,
+        memory=question.memory,
         progress=progress,
     )
     items: dict[int, list[Item]] = {day: [] for day in question.period}

@@ -315,6 +315,7 @@ def reconcile(
     policy: str | Path | None = None,
     separator: str | None = None,
     format: str | None = None,
+    memory: str | None = None,
     platform: str | None = None,
     evidence: str | Path | None = None,
     threshold: str | int = 3,
@@ -343,13 +344,21 @@ def reconcile(
         policy=policy,
         separator=separator,
         format=format,
+        memory=memory,
     )
     if evidence is not None:
         need_folder(Path(evidence))
     book = read_book(session, question.period, platform)
     now = solvency_at(session, book.snapshot)  # before a long count: nodes forget old state
     matcher = matcher_of(session, book, question.works_map)
-    counted = count(question.sources, question.period, matcher, question.policy, progress=progress)
+    counted = count(
+        question.sources,
+        question.period,
+        matcher,
+        question.policy,
+        memory=question.memory,
+        progress=progress,
+    )
     logged = {
         Cell(WorkRef(row.catalogue, row.index), row.day, row.kind): row.units
         for row in counted.units

@@ -57,7 +57,7 @@ def counted(
 
     if area is None:
         ingest.flush(store, whole=True)
-    with engine() as connection:
+    with engine(question.memory) as connection:
         make_rows(connection)
         sources = []
         if question.sources:

@@ -74,6 +74,14 @@ FORMAT = Annotated[
     str | None,
     typer.Option("--format", metavar="NAME", help="Whose log it is; default from its content."),
 ]
+MEMORY = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="To count in, such as 512MB; the rest on disk. Default 1GB.",
+    ),
+]
 SEPARATOR = Annotated[
     str | None,
     typer.Option("--separator", metavar="CHAR", help="Between columns; default from the header."),

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.cli.options import COLUMNS, FORMAT, LOGS, POLICY, SEPARATOR, WORKS, Run, command
+from royalty.cli.options import (
+    COLUMNS,
+    FORMAT,
+    LOGS,
+    MEMORY,
+    POLICY,
+    SEPARATOR,
+    WORKS,
+    Run,
+    command,
+)
 from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.days import format_day
 from royalty.errors import InputError
@@ -59,6 +69,7 @@ def register(app: typer.Typer) -> None:
         policy: POLICY = None,
         separator: SEPARATOR = None,
         format: FORMAT = None,
+        memory: MEMORY = None,
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         out: OUT = None,
@@ -94,6 +105,7 @@ def register(app: typer.Typer) -> None:
                 policy=policy,
                 separator=separator,
                 format=format,
+                memory=memory,
                 platform=platform,
                 evidence=evidence,
                 threshold=threshold,

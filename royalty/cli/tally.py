@@ -14,6 +14,7 @@ from royalty.cli.options import (
     COLUMNS,
     FORMAT,
     LOGS,
+    MEMORY,
     POLICY,
     SEPARATOR,
     WORKS,
@@ -166,6 +167,7 @@ def post(
     policy: POLICY = None,
     separator: SEPARATOR = None,
     format: FORMAT = None,
+    memory: MEMORY = None,
     partial: PARTIAL = False,
     platform: PLATFORM = None,
     evidence: EVIDENCE = None,
@@ -193,6 +195,7 @@ def post(
         policy=policy,
         separator=separator,
         format=format,
+        memory=memory,
         partial=partial,
         evidence=evidence,
         publish=publish,
@@ -319,6 +322,7 @@ def rebuild(
     policy: POLICY = None,
     separator: SEPARATOR = None,
     format: FORMAT = None,
+    memory: MEMORY = None,
     platform: PLATFORM = None,
     out: OUT_DATA = None,
 ) -> None:
@@ -345,6 +349,7 @@ def rebuild(
             policy=policy,
             separator=separator,
             format=format,
+            memory=memory,
         )
     symbol = run.royalty.token.symbol
     run.emit(made.document(), lambda: _rebuilt_text(made, symbol), findings=not made.ok)

@@ -14,12 +14,13 @@ from royalty.logs.counting import (
 )
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import REASONS, SHIPPED, Policy
-from royalty.logs.reading import engine, make_rows, read_rows
-from royalty.logs.rules import apply_rules
+from royalty.logs.reading import MEMORY, engine, make_rows, read_rows
+from royalty.logs.rules import apply_rules, drop_judged
 from royalty.logs.sources import Source, content_digest, find_sources
 
 __all__ = [
     "GOOD_ROWS",
+    "MEMORY",
     "NATIVE",
     "REASONS",
     "SHIPPED",
@@ -39,6 +40,7 @@ __all__ = [
     "are_sums",
     "content_digest",
     "count",
+    "drop_judged",
     "engine",
     "find_sources",
     "has_own_ids",

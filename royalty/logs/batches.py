@@ -17,11 +17,13 @@ class Reading:
     A table holds `line` (int64), `broken` (why the whole row cannot be read, else null) and one text
     column for each name in `names`: `c0`, `c1`, ...; null is a missing value. `passed` counts, once
     all is read, the lines that say nothing of usage (a request for a picture, an error), by why.
+    `parquet` is the open file of one, whose schema and statistics can be looked at.
     """
 
     names: tuple[str, ...]
     tables: Iterator[Any]
     passed: dict[str, int] = field(default_factory=dict)
+    parquet: Any = None
 
 
 @dataclass(slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,10 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from royalty.days import Period
 from royalty.errors import InputError
 from royalty.logs.columns import Columns
+from royalty.logs.days import DayPlan, plan_days
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
-from royalty.logs.reading import Progress, engine, one_row, read_rows
-from royalty.logs.rules import apply_rules
+from royalty.logs.reading import (
+    MEMORY,
+    Progress,
+    digests,
+    engine,
+    is_full,
+    make_rows,
+    one_row,
+    read_rows,
+)
+from royalty.logs.rules import apply_rules, drop_judged, judge_today, next_key, today_sql
 from royalty.logs.sources import Source
 from royalty.sheets import csv_text
 from royalty.usage import Kind
@@ -25,7 +37,9 @@ if TYPE_CHECKING:
     from royalty.logs.aggregates import Aggregates
 
 ROWS_AT_ONCE = 2_000_000
+PLANNED_AT_ONCE = 400_000
 UNMATCHED_LISTED = 10_000
+KIND = {kind.value: kind for kind in Kind}
 EXCLUDED_HEADER = ("reason", "file", "line", "detail", "usage_id", "work")
 
 GOOD_ROWS = "SELECT * EXCLUDE (malformed) FROM rows WHERE malformed IS NULL"
@@ -91,7 +105,7 @@ def count(
     *,
     columns: Columns | None = None,
     excluded_to: Path | None = None,
-    memory: str = "1GB",
+    memory: str = MEMORY,
     progress: Progress | None = None,
 ) -> Count:
     """Return the qualified units of a log's period, and the other rows by reason.
@@ -104,14 +118,66 @@ def count(
     if columns is not None:
         sources = [replace(source, columns=columns) for source in sources]
     with engine(memory) as con:
-        read = read_rows(con, sources, progress, policy)
         counting = Counting(
             con, matcher, policy or Policy(), period, listing=excluded_to is not None
         )
-        counting.add(GOOD_ROWS)
+        read = _count_by_day(counting, sources, progress)
+        if read is not None:
+            rows = sum(source.rows for source in read)
+        else:
+            con.execute("DROP TABLE rows")
+            counting.start()
+            read = read_rows(con, sources, progress, counting.policy)
+            counting.add(GOOD_ROWS)
+            (rows,) = one_row(con, "SELECT count(*) FROM rows")
         if excluded_to is not None:
             write_excluded(con, read, excluded_to)
-        return counting.result(read, *_malformed(con))
+        (malformed,) = one_row(con, "SELECT count(malformed) FROM rows")
+        return counting.result(read, int(rows), int(malformed))
+
+
+def _count_by_day(
+    counting: Counting, sources: Sequence[Source], progress: Progress | None
+) -> list[Source] | None:
+    """Count files as they are read, a few days at a time; None where a table of all is needed."""
+    import duckdb
+
+    make_rows(counting.con)
+    if counting.policy.needs:
+        return None
+    plan = plan_days(counting.con, sources, min(ROWS_AT_ONCE, PLANNED_AT_ONCE))
+    if plan is None:
+        return None
+    steps = Steps(sum(source.path.stat().st_size for source in sources), progress)
+    read = plan.counted_sources(digests(sources, steps.hashed))
+    try:
+        counting.add_planned(plan, steps)
+    except duckdb.Error as error:
+        if is_full(error):
+            raise
+        return None  # it cannot be read as it is typed: the slow reader knows what is wrong
+    return read if counting.rows_seen() == plan.rows else None
+
+
+class Steps:
+    """Tells of progress in bytes: a quarter of them for hashing the files, the rest as days are counted."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total, self.progress = total, progress
+
+    def hashed(self, done: int) -> None:
+        """Tell that so many bytes were hashed."""
+        self._tell(min(done, self.total) // 4)
+
+    def counted(self, done: int, rows: int) -> None:
+        """Tell that so many of all rows were counted."""
+        self._tell(
+            self.total // 4 + (self.total - self.total // 4) * min(done, rows) // max(rows, 1)
+        )
+
+    def _tell(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(done, self.total)
 
 
 class Counting:
@@ -129,8 +195,12 @@ class Counting:
         self.con, self.matcher, self.policy, self.period = con, matcher, policy, period
         self.listing = listing
         matcher.install(con)
-        con.execute(_TOTALS)
-        make_list(con)
+        self.start()
+
+    def start(self) -> None:
+        """Begin at nothing."""
+        self.con.execute(_TOTALS)
+        make_list(self.con)
 
     def add(self, rows: str, days: Period | None = None) -> None:
         """Judge and add up the rows of a relation (see `rules.apply_rules` for its shape).
@@ -139,10 +209,40 @@ class Counting:
         """
         for some in batches_of_days(self.con, rows, days):
             apply_rules(self.con, rows, some, self.policy, self.matcher, asked=self.period)
-            self.con.execute(_ADD)
-            if self.listing:
-                self.con.execute(_ADD_TO_LIST)
-            self.con.execute("DROP TABLE judged")
+            self._add_judged()
+            drop_judged(self.con)
+
+    def add_planned(self, plan: DayPlan, steps: Steps) -> None:
+        """Judge and add up files as they are read; malformed rows go to the table `rows`."""
+        con, done = self.con, 0
+        con.execute("CREATE TEMP TABLE before (key UBIGINT, usage_id VARCHAR, day INTEGER)")
+        for days in plan.batches:
+            con.execute(today_sql(plan.rows_sql(days), "TRUE", self.policy, ", malformed"))
+            rows, malformed = one_row(con, "SELECT count(*), count(malformed) FROM today")
+            done += rows
+            if malformed:
+                con.execute(_KEEP_MALFORMED.format(rows="today"))
+                con.execute("DELETE FROM today WHERE malformed IS NOT NULL")
+            judge_today(con, "FROM before", days, self.policy, self.matcher, asked=self.period)
+            self._add_judged()
+            con.execute(_IDS_BEFORE.format(day=days.until))
+            drop_judged(con)
+            steps.counted(done, plan.rows)
+        if rest := plan.rest_sql():
+            con.execute(_KEEP_MALFORMED.format(rows=f"({rest})"))
+        steps.counted(plan.rows, plan.rows)
+
+    def rows_seen(self) -> int:
+        """Return how many rows were judged or found malformed."""
+        return sum(
+            one_row(self.con, f"SELECT coalesce({what}, 0) FROM {table}")[0]
+            for what, table in (("sum(rows)", "totals"), ("count(*)", "rows"))
+        )
+
+    def _add_judged(self) -> None:
+        self.con.execute(_ADD)
+        if self.listing:
+            self.con.execute(_ADD_TO_LIST)
 
     def result(self, sources: list[Source], rows: int = 0, malformed: int = 0) -> Count:
         """Return what was added up; `malformed` of `rows` never came to the rules."""
@@ -156,18 +256,18 @@ class Counting:
         total = int(qualified) + sum(excluded.values())
         if rows and total != rows:
             raise AssertionError(f"{rows} rows were read but {total} counted")
+        with _uncollected():
+            units = [UnitRow(d, c, i, KIND[k], u) for d, c, i, k, u in _fetch(con, _UNITS)]
+            works = [WorkRow(c, i, KIND[k], n, q, u) for c, i, k, n, q, u in _fetch(con, _WORKS)]
         return Count(
             rows=total,
             qualified=int(qualified),
             excluded=excluded,
             without_identity=int(anonymous),
-            units=[UnitRow(d, c, i, Kind(k), int(u)) for d, c, i, k, u in _fetch(con, _UNITS)],
-            works=[
-                WorkRow(c, i, Kind(k), int(n), int(q), int(u))
-                for c, i, k, n, q, u in _fetch(con, _WORKS)
-            ],
+            units=units,
+            works=works,
             unmatched=[
-                UnmatchedRow(w, d, Kind(k), int(n)) for w, d, k, n in _fetch(con, _UNMATCHED)
+                UnmatchedRow(w, d, KIND[k], int(n)) for w, d, k, n in _fetch(con, _UNMATCHED)
             ],
             unmatched_total=int(unmatched_total),
             sources=sources,
@@ -220,15 +320,22 @@ def _shown(row: Sequence[Any], names: Sequence[str]) -> list[Any]:
     return [reason, csv_text(names[file]), line, *(text and csv_text(text) for text in texts)]
 
 
-def _malformed(con: DuckDBPyConnection) -> tuple[int, int]:
-    rows, malformed = one_row(con, "SELECT count(*), count(malformed) FROM rows")
-    return rows, malformed
-
-
 def _fetch(con: DuckDBPyConnection, sql: str) -> Iterator[tuple]:  # type: ignore[type-arg]
     found = con.execute(sql)
     while some := found.fetchmany(10_000):
         yield from some
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let no garbage be looked for while millions of rows are made, none of which is any: it took half of that."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 _TOTALS = """
@@ -237,9 +344,21 @@ CREATE OR REPLACE TEMP TABLE totals (day INTEGER, catalogue BIGINT, index BIGINT
 
 _ADD = """
 INSERT INTO totals
-SELECT day, catalogue, index, CASE WHEN reason = 'unmatched_work' THEN work END AS work, kind, reason,
+SELECT day, catalogue, index, NULL, kind, reason,
   count(*), sum(CASE WHEN reason IS NULL THEN units ELSE 0 END), count(*) FILTER (anonymous)
-FROM judged GROUP BY ALL"""
+FROM verdicts WHERE unknown IS NULL GROUP BY ALL
+UNION ALL
+SELECT day, NULL, NULL, unknown, kind, reason, count(*), 0, 0
+FROM five WHERE unknown IS NOT NULL GROUP BY ALL"""
+
+_KEEP_MALFORMED = """
+INSERT INTO rows (file, line, resend, malformed)
+SELECT file, line, resend, malformed FROM {rows} WHERE malformed IS NOT NULL"""
+
+_IDS_BEFORE = f"""
+CREATE OR REPLACE TEMP TABLE before AS
+SELECT {next_key("usage_id", "day")} AS key, usage_id, day FROM today
+WHERE usage_id IS NOT NULL AND day = {{day}}"""
 
 _LIST = """
 CREATE OR REPLACE TEMP TABLE listed (
@@ -262,11 +381,12 @@ _QUALIFIED = """
 SELECT coalesce(sum(rows), 0), coalesce(sum(anonymous), 0) FROM totals WHERE reason IS NULL"""
 
 _UNITS = """
-SELECT day, catalogue, index, kind, sum(units) FROM totals WHERE reason IS NULL
+SELECT day, catalogue, index, kind, CAST(sum(units) AS BIGINT) FROM totals WHERE reason IS NULL
 GROUP BY ALL ORDER BY day, catalogue, index, kind"""
 
 _WORKS = """
-SELECT catalogue, index, kind, sum(rows), coalesce(sum(rows) FILTER (reason IS NULL), 0), sum(units)
+SELECT catalogue, index, kind, CAST(sum(rows) AS BIGINT),
+  CAST(coalesce(sum(rows) FILTER (reason IS NULL), 0) AS BIGINT), CAST(sum(units) AS BIGINT)
 FROM totals
 WHERE reason IS NULL OR reason NOT IN ('duplicate', 'outside_period', 'unmatched_work')
 GROUP BY ALL ORDER BY catalogue, index, kind"""

@@ -17,7 +17,7 @@ from royalty.logs.counting import GOOD_ROWS, UnitRow
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import Progress, engine, read_rows
-from royalty.logs.rules import apply_rules
+from royalty.logs.rules import apply_rules, drop_judged
 from royalty.logs.sources import Source
 from royalty.logs.steps import watched_sql
 from royalty.money import counted as counted_words
@@ -84,7 +84,7 @@ def explain(
         for day in sorted({day for _, _, why, day in found if why is None}):
             apply_rules(con, GOOD_ROWS, Period(day, day), policy, matcher, asked=period)
             stories |= _Day(con, read, usage_id, period, matcher, policy).stories()
-            con.execute("DROP TABLE judged")
+            drop_judged(con)
         return [stories[file, line] for file, line, _, _ in found], read
 
 

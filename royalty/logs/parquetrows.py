@@ -47,7 +47,7 @@ def read_parquet(path: Path, columns: Columns, *, name: Path) -> Reading:
         or _form(schema.field(column).type, column, name, naive=_is_naive(started, column))
         for column in names
     ]
-    return Reading(names, _tables(file, names, forms, name))
+    return Reading(names, _tables(file, names, forms, name), parquet=file)
 
 
 def _is_naive(started: Any, column: str) -> bool:

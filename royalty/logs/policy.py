@@ -47,7 +47,7 @@ REASONS = (
 )
 """The reasons that every policy has, in the order of the rules."""
 
-_ORDER = (
+ALL_REASONS = (
     "malformed",
     "duplicate",
     "outside_period",
@@ -62,6 +62,7 @@ _ORDER = (
     "repeat_in_window",
     "over_cap",
 )
+"""Those, and what steps exclude for, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Policy:
             "territory": self.territories,
             "repeat_in_window": self.repeat_seconds is not None,
         }
-        return tuple(reason for reason in _ORDER if on.get(reason, True))
+        return tuple(reason for reason in ALL_REASONS if on.get(reason, True))
 
     @property
     def needs(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ Everything is text or an integer.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from royalty.errors import InputError
 from royalty.logs.batches import Reading
 from royalty.logs.columns import UNITS, Column, Columns
 from royalty.logs.csvrows import read_csv
+from royalty.logs.fastparquet import FastParquet, fast_parquet
 from royalty.logs.formats import FORMATS, Format, named
 from royalty.logs.jsonrows import read_json
 from royalty.logs.lines import BLOCK
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
+MEMORY = "1GB"
 MAX_SECONDS = 10**9
+PLAIN = "plain.parquet"
 MICRO_PER_DAY = 86_400 * 10**6
 LAST_INSTANT = 253_402_300_800 * 10**6 - 1
 
@@ -58,7 +61,7 @@ ROW_COLUMNS = (
 
 
 @contextmanager
-def engine(memory: str = "1GB", threads: int | None = None) -> Iterator[DuckDBPyConnection]:
+def engine(memory: str = MEMORY, threads: int | None = None) -> Iterator[DuckDBPyConnection]:
     """Open a DuckDB whose tables lie in a temporary folder that is removed at the end.
 
     What does not fit into `memory` (for example `512MB`) is moved to that folder. Raises InputError
@@ -117,7 +120,7 @@ def read_rows(
         raise InputError("no log was given; name at least one file")
     make_rows(con)
     policy = policy or Policy()
-    (first,) = one_row(con, "SELECT coalesce(max(file) + 1, 0) FROM rows")
+    first = first_file(con)
     meter = _Meter(sum(source.path.stat().st_size for source in sources), progress)
     read = []
     gathers: dict[str, Format] = {}
@@ -135,7 +138,8 @@ def read_rows(
             )
             gathers[form.name] = form
         inserts = partial(_inserts, source, first + at, policy, sections)
-        read.append(_read_source(con, source, inserts, meter, policy))
+        fast_as = None if policy.needs or sections else first + at
+        read.append(_read_source(con, source, inserts, meter, policy, fast_as))
     for form in gathers.values():
         _add_plays(con, form)
     if not any(source.rows for source in read):
@@ -175,13 +179,34 @@ def make_rows(con: DuckDBPyConnection) -> None:
     con.execute(f"CREATE TABLE IF NOT EXISTS rows ({', '.join(ROW_COLUMNS)}, malformed VARCHAR)")
 
 
+def first_file(con: DuckDBPyConnection) -> int:
+    """Return the number of the next file: `rows` may hold others."""
+    return int(one_row(con, "SELECT coalesce(max(file) + 1, 0) FROM rows")[0])
+
+
+def digests(sources: Sequence[Source], tick: Callable[[int], None]) -> list[str]:
+    """Return the SHA-256 of plain files; `tick` is told the bytes read so far."""
+    found, before = [], 0
+    for source in sources:
+        digest = sha256()
+        with opened(source.path) as raw:
+            for chunk in read_chunks(raw, source.path, BLOCK):
+                digest.update(chunk)
+                tick(before + raw.done)
+            before += raw.done
+        found.append("0x" + digest.hexdigest())
+    return found
+
+
 def _read_source(
     con: DuckDBPyConnection,
     given: Source,
     inserts: Callable[[Columns, Sequence[str]], list[str]],
     meter: _Meter,
     policy: Policy,
+    fast_as: int | None = None,
 ) -> Source:
+    """Read one file; `fast_as` is its place where it may be read in SQL if it is typed."""
     digest = sha256()
     source = replace(given, columns=given.columns.for_steps(policy.needs))
     rows = 0
@@ -192,6 +217,11 @@ def _read_source(
             lambda: meter.at(raw.done),
         )
         reading = _open_reading(source, chunks, Path(folder))
+        if fast_as is not None:
+            found = _insert_fast(con, source, reading, fast_as, Path(folder))
+            if found is not None:
+                meter.done(raw.done)
+                return replace(given, sha256="0x" + digest.hexdigest(), rows=found)
         coder = Coder(policy, source.columns, reading.names, source.path)
         statements = inserts(source.columns, reading.names)
         zone = source.columns.fields["started_at"].zone
@@ -218,6 +248,37 @@ def _require_readable(source: Source, form: Format | None, policy: Policy) -> No
             f"{source.path}: {form.name} joins lines to plays, which have nothing that {first} of the"
             f" policy {policy.name} looks at; take a policy without that step"
         )
+
+
+def _insert_fast(
+    con: DuckDBPyConnection, source: Source, reading: Reading, file: int, folder: Path
+) -> int | None:
+    """Put a typed Parquet file into `rows` and return how many, None where it is to be read slowly."""
+    import duckdb
+
+    if reading.parquet is None:
+        return None
+    path = source.path if source.compression is None else folder / PLAIN
+    schema = reading.parquet.schema_arrow
+    fast = fast_parquet(con, path, source.columns, reading.names, schema)
+    if fast is None:
+        return None
+    try:
+        con.execute(f"INSERT INTO rows BY NAME {fast_rows_sql(source.columns, fast, file)}")
+    except duckdb.Error as error:
+        if is_full(error):
+            raise
+        return None
+    rows = int(reading.parquet.metadata.num_rows)
+    reading.parquet.close()
+    return rows
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether DuckDB stopped for want of memory or disk, which no other way of reading mends."""
+    import duckdb
+
+    return isinstance(error, duckdb.OutOfMemoryException) or "No space left" in str(error)
 
 
 def _inserts(
@@ -277,7 +338,7 @@ def _open_reading(source: Source, chunks: Iterator[bytes], folder: Path) -> Read
         for _ in chunks:
             pass
         return read_parquet(source.path, source.columns, name=source.path)
-    plain = folder / "plain.parquet"
+    plain = folder / PLAIN
     with plain.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
@@ -315,58 +376,116 @@ def _make_zone(con: DuckDBPyConnection, zone: str | None) -> None:
 
 def _insert_sql(columns: Columns, names: Sequence[str], file: str, policy: Policy) -> str:
     """Return the SQL that reads the registered table `batch` into `rows`; `file` is SQL, too."""
-    step_texts, step_columns = insert_sql(policy)
-    texts = {name: _text_sql(column, names) for name, column in columns.fields.items()}
-    started = columns.fields["started_at"]
+    texts = {
+        name: text
+        for name, column in columns.fields.items()
+        if (text := _text_sql(column, names)) is not None
+    }
+    read, kept = insert_sql(policy)
+    head = f"SELECT {file} AS file, line, broken{read}"
+    return f"INSERT INTO rows BY NAME {_rows_sql(columns, texts, head, 'batch', kept=kept)}"
+
+
+def fast_rows_sql(
+    columns: Columns, fast: FastParquet, file: int, where: str = "", *, bare: bool = True
+) -> str:
+    """Return the SQL of the rows of a typed file, as they would stand in `rows`.
+
+    Not `bare`: malformed rows keep what could be read of them, which is cheaper and for whoever drops them.
+    """
+    head = f"SELECT {file} AS file, file_row_number + 1 AS line, {fast.broken} AS broken"
+    return _rows_sql(columns, fast.texts, head, fast.relation(where), fast.numbers, bare=bare)
+
+
+def _rows_sql(
+    columns: Columns,
+    texts: Mapping[str, str],
+    head: str,
+    relation: str,
+    numbers: Mapping[str, str] | None = None,
+    *,
+    kept: str = "",
+    bare: bool = True,
+) -> str:
+    """Return the SQL of rows; `texts` is the SQL of what is there of each field, `kept` of further columns.
+
+    `numbers`, where given, is the SQL of what starts and durations come to in microseconds; they are
+    then no text, and only whether they are there is looked at.
+    """
+    started, typed = columns.fields["started_at"], numbers is not None
     watched, duration = (
         columns.fields.get("watched_seconds"),
         columns.fields.get("duration_seconds"),
     )
     missing = "CAST(NULL AS VARCHAR)"
-    return f"""
-INSERT INTO rows
-WITH texts AS (
-  SELECT {file} AS file, line, broken,
-    nullif({texts.get("usage_id", missing)}, '') AS usage_id,
-    nullif({texts.get("work", missing)}, '') AS work,
-    {texts.get("kind") or "'view'"} AS kind_text,
-    nullif({texts.get("started_at", missing)}, '') AS started_text,
-    nullif({texts.get("watched_seconds") or missing}, '') AS watched_text,
-    nullif({texts.get("duration_seconds") or missing}, '') AS duration_text,
-    coalesce(nullif({texts.get("viewer") or missing}, ''), nullif({texts.get("session") or missing}, ''))
-      AS identity{step_texts}
-  FROM batch
-), shapes AS (
+    cells = {
+        f"{name}_text": texts.get(field, missing)
+        if typed
+        else f"nullif({texts.get(field, missing)}, '')"
+        for name, field in _MEASURES
+    }
+    if numbers is not None:
+        cells |= {
+            f"{name}_us": numbers.get(field, "CAST(NULL AS BIGINT)") for name, field in _MEASURES
+        }
+    measures = ", ".join(f"{cell} AS {name}" for name, cell in cells.items())
+    reading = (
+        ", read AS (SELECT * FROM kinds)"
+        if typed
+        else f"""
+, shapes AS (
   SELECT *, {_micro_sql("watched_text", _places(watched))} AS watched_micro,
     {_micro_sql("duration_text", _places(duration))} AS duration_micro,
     {_shape_sql(started)}
-  FROM texts
+  FROM kinds
 ), parts AS (
   SELECT *,
-    CASE kind_text WHEN 'view' THEN {Kind.VIEW.value} WHEN 'download' THEN {Kind.DOWNLOAD.value}
-      WHEN 'excerpt' THEN {Kind.EXCERPT.value} END AS kind,
     {_number_sql("watched", watched)},
     {_number_sql("duration", duration)},
     {_started_parts_sql(started)}
   FROM shapes
 ), read AS (
   SELECT *, {_started_sql(started)} AS started_us FROM parts {_zone_join_sql(started)}
-), judged AS (
-  SELECT *, {_malformed_sql(columns)} AS malformed FROM read
-)
-SELECT {file}, line,
-  usage_id,
-  CASE WHEN malformed IS NULL THEN work END,
-  CASE WHEN malformed IS NULL THEN kind END,
-  CASE WHEN malformed IS NULL THEN started_us END,
-  CASE WHEN malformed IS NULL THEN CAST({_day_sql("started_us")} AS INTEGER) END,
-  CASE WHEN malformed IS NULL THEN watched_us END,
-  CASE WHEN malformed IS NULL THEN duration_us END,
-  CASE WHEN malformed IS NULL THEN identity END,
-  {str(columns.resend == "last").upper()},
-  {step_columns},
+)"""
+    )
+    values = {name: name for name in ("work", "kind", "started_us")}
+    values["day"] = f"CAST({_day_sql('started_us')} AS INTEGER)"
+    values |= {name: name for name in ("watched_us", "duration_us", "identity")}
+    cleared = ",\n  ".join(
+        f"CASE WHEN malformed IS NULL THEN {value} END AS {name}" if bare else f"{value} AS {name}"
+        for name, value in values.items()
+    )
+    return f"""
+SELECT file, line, CASE WHEN broken IS NULL THEN nullif(usage_id, '') END AS usage_id,
+  {cleared},
+  {str(columns.resend == "last").upper()} AS resend,
+  {kept}
   malformed
-FROM judged"""
+FROM (
+WITH texts AS (
+  {head},
+    {texts.get("usage_id", missing)} AS usage_id,
+    {texts.get("work", missing)} AS work,
+    {texts.get("kind") or "'view'"} AS kind_text,
+    {measures},
+    coalesce(nullif({texts.get("viewer", missing)}, ''), nullif({texts.get("session", missing)}, ''))
+      AS identity
+  FROM {relation}
+), kinds AS (
+  SELECT *,
+    CASE kind_text WHEN 'view' THEN {Kind.VIEW.value} WHEN 'download' THEN {Kind.DOWNLOAD.value}
+      WHEN 'excerpt' THEN {Kind.EXCERPT.value} END AS kind
+  FROM texts
+){reading}
+SELECT *, {_malformed_sql(columns)} AS malformed FROM read
+)"""
+
+
+_MEASURES = (
+    ("started", "started_at"),
+    ("watched", "watched_seconds"),
+    ("duration", "duration_seconds"),
+)
 
 
 def _text_sql(column: Column, names: Sequence[str]) -> str | None:
@@ -380,8 +499,8 @@ def _malformed_sql(columns: Columns) -> str:
     """Return the SQL of why a row is malformed, null where it is not (rule 1)."""
     unreadable = [
         ("broken IS NOT NULL", "broken"),
-        ("usage_id IS NULL" if columns.has_ids else "FALSE", "'usage_id is missing'"),
-        ("work IS NULL", "'work is missing'"),
+        ("coalesce(usage_id = '', TRUE)" if columns.has_ids else "FALSE", "'usage_id is missing'"),
+        ("coalesce(work = '', TRUE)", "'work is missing'"),
         ("started_text IS NULL", "'started_at is missing'"),
         ("started_us IS NULL", "'started_at cannot be read'"),
         ("kind IS NULL", "'kind is not view, download or excerpt'"),

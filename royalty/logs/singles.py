@@ -16,7 +16,7 @@ from royalty.logs.counting import GOOD_ROWS, batches_of_days
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import engine, one_row, read_rows
-from royalty.logs.rules import apply_rules
+from royalty.logs.rules import apply_rules, drop_judged
 from royalty.logs.sources import Source
 from royalty.usage import Kind, WorkRef
 
@@ -143,7 +143,7 @@ def _each_judged(
     for some in batches_of_days(con, GOOD_ROWS):
         apply_rules(con, GOOD_ROWS, some, policy, matcher, asked=period)
         yield
-        con.execute("DROP TABLE judged")
+        drop_judged(con)
 
 
 _NAMES = (

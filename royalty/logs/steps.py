@@ -190,12 +190,11 @@ def territory_mark(text: str | None, policy: Policy) -> int:
 
 
 def insert_sql(policy: Policy) -> tuple[str, str]:
-    """Return the SQL columns to read beside a batch's texts, and those to keep, in the order of rows."""
+    """Return the SQL columns to read beside a batch's texts, and those to keep, by their names in rows."""
     wanted = policy.step_columns
-    reading = "".join(f", s_{name}" for name, _ in STEP_COLUMNS if name in wanted)
-    keeping = ", ".join(
-        f"CASE WHEN malformed IS NULL THEN s_{name} END" if name in wanted else "NULL"
-        for name, _ in STEP_COLUMNS
+    reading = "".join(f", s_{name}" for name in wanted)
+    keeping = "".join(
+        f"CASE WHEN malformed IS NULL THEN s_{name} END AS {name},\n  " for name in wanted
     )
     return reading, keeping
 
@@ -224,8 +223,8 @@ def watched_sql(policy: Policy) -> str:
     return watched
 
 
-def reasons_sql(policy: Policy) -> str:
-    """Return the SQL cases of the steps that look at a row alone, in their order."""
+def exclusions(policy: Policy) -> list[tuple[str, str]]:
+    """Return the reason and the SQL test of each step that looks at a row alone, in their order."""
     accepted = ", ".join(map(str, policy.statuses))
     cases = (
         ("status_code", policy.statuses, f"status NOT IN ({accepted})"),
@@ -234,7 +233,7 @@ def reasons_sql(policy: Policy) -> str:
         ("autoplay", policy.autoplay, "autoplay <> 0"),
         ("territory", policy.territories, "territory = 0"),
     )
-    return "\n    ".join(f"WHEN {test} THEN '{reason}'" for reason, on, test in cases if on)
+    return [(reason, test) for reason, on, test in cases if on]
 
 
 def lacking_sql(policy: Policy) -> str:

@@ -202,6 +202,7 @@ def sample(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,
     platform: str | None = None,
     evidence: str | Path | None = None,
 ) -> Sample:
@@ -224,6 +225,7 @@ def sample(
         "columns": columns,
         "policy": policy,
         "separator": separator,
+        "format": format,
     }
     question = read_question(logs, **asked)
     if evidence is not None:

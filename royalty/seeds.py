@@ -306,6 +306,7 @@ def check(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,
     platform: str | None = None,
     evidence: str | Path | None = None,
     within: int = 0,
@@ -314,8 +315,8 @@ def check(
 
     A play is found in the log by its id, or, with `within`, by work, kind and a start at most so many
     seconds off (players have ids of their own). Without a log only this is known: its work, day and
-    kind have at least the seeded units. `columns` and `separator` are those of the log; plays are a
-    native log. Raises InputError for what is given, ChainError where the node does not answer.
+    kind have at least the seeded units. `columns`, `separator` and `format` are those of the log;
+    plays are a native log. Raises InputError for what is given, ChainError where the node does not answer.
 
     >>> royalty.audit.check_seeds("seeded.csv", "views/*.csv").states()  # doctest: +SKIP
     """
@@ -336,6 +337,7 @@ def check(
         columns=None if logs is None else columns,
         policy=policy,
         separator=None if logs is None else separator,
+        format=None if logs is None else format,
     )
     book = read_book(session, period, platform)
     matcher = matcher_of(session, book, question.works_map)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import COLUMNS, LOGS, POLICY, SEPARATOR, WORKS, Run, command
+from royalty.cli.options import COLUMNS, FORMAT, LOGS, POLICY, SEPARATOR, WORKS, Run, command
 from royalty.cli.output import clean, pairs, progress, table
 from royalty.days import format_day
 from royalty.errors import InputError
@@ -185,6 +185,7 @@ def register(app: typer.Typer) -> None:
         columns: COLUMNS = None,
         policy: POLICY = None,
         separator: SEPARATOR = None,
+        format: FORMAT = None,
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         within: WITHIN = 0,
@@ -215,6 +216,7 @@ def register(app: typer.Typer) -> None:
                 columns=columns,
                 policy=policy,
                 separator=separator,
+                format=format,
                 platform=platform,
                 evidence=evidence,
                 within=within,
@@ -235,6 +237,7 @@ def register(app: typer.Typer) -> None:
         columns: COLUMNS = None,
         policy: POLICY = None,
         separator: SEPARATOR = None,
+        format: FORMAT = None,
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         csv: CSV = None,
@@ -260,6 +263,7 @@ def register(app: typer.Typer) -> None:
                 columns=columns,
                 policy=policy,
                 separator=separator,
+                format=format,
                 platform=platform,
                 evidence=evidence,
             )

@@ -12,7 +12,7 @@ import io
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -341,7 +341,7 @@ def check(
     )
     book = read_book(session, period, platform)
     matcher = matcher_of(session, book, question.works_map)
-    plays = find(file, period, matcher, question.policy)
+    plays = find(file, period, matcher, _by_itself(question.policy))
     sides = _Sides(
         book.platform,
         MoneyPaths(book.snapshot.events, session.token.unit),
@@ -352,6 +352,21 @@ def check(
     )
     found = tuple(sides.seeded(play) for play in plays)
     return SeedCheck(book.platform, period, book.snapshot.head.number, logs is not None, found)
+
+
+def _by_itself(policy: Policy) -> Policy:
+    """Return a policy without the steps whose columns a plan of plays does not have."""
+    return replace(
+        policy,
+        sections=False,
+        statuses=(),
+        robots_version="",
+        robots_sha256="",
+        own_plays=False,
+        autoplay=False,
+        territories=(),
+        repeat_seconds=None,
+    )
 
 
 def cell_of(play: Judged) -> Cell | None:

@@ -256,7 +256,7 @@ class Counting:
         total = int(qualified) + sum(excluded.values())
         if rows and total != rows:
             raise AssertionError(f"{rows} rows were read but {total} counted")
-        with _uncollected():
+        with _uncollected(), _exact():
             units = [UnitRow(d, c, i, KIND[k], u) for d, c, i, k, u in _fetch(con, _UNITS)]
             works = [WorkRow(c, i, KIND[k], n, q, u) for c, i, k, n, q, u in _fetch(con, _WORKS)]
         return Count(
@@ -324,6 +324,20 @@ def _fetch(con: DuckDBPyConnection, sql: str) -> Iterator[tuple]:  # type: ignor
     found = con.execute(sql)
     while some := found.fetchmany(10_000):
         yield from some
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Say so where a sum has no room in 63 bits; it never wraps. Raises InputError."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.ConversionException, duckdb.OutOfRangeException):
+        raise InputError(
+            f"one work has more than {2**63 - 1:,} units of a kind on a day or in all, which no count"
+            " holds; look for times in the log that cannot be"
+        ) from None
 
 
 @contextmanager

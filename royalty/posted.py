@@ -26,7 +26,7 @@ FOLDER = "tallies"
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class PostedTally:
     """A tally as it stands: what was posted, and what became of it; `uri` is hostile text.
 
     `paid_nano` reached deals, `void_nano` went back to the platform, `unsettled_nano` waits.
@@ -106,7 +106,7 @@ class Terms(Protocol):
 # --- which tallies ---
 
 
-def listing(session: Royalty, *, platform: str | None = None) -> list[Tally]:
+def listing(session: Royalty, *, platform: str | None = None) -> list[PostedTally]:
     """Return the tallies of a platform: of the one named, else the account's own; where it has none, all."""
     block = session.node.head()
     named = _named(session, platform)
@@ -117,7 +117,7 @@ def listing(session: Royalty, *, platform: str | None = None) -> list[Tally]:
     return _tallies(session, found, block)
 
 
-def find(session: Royalty, batch: int, *, platform: str | None = None) -> Tally:
+def find(session: Royalty, batch: int, *, platform: str | None = None) -> PostedTally:
     """Return one tally by its batch; InputError where there is none, or several platforms have one."""
     block = session.node.head()
     named = _named(session, platform)
@@ -160,7 +160,7 @@ def _posted(
     return events(session, "TallyPosted", block=block, **filters)
 
 
-def _tallies(session: Royalty, posted: Sequence[Event], block: int) -> list[Tally]:
+def _tallies(session: Royalty, posted: Sequence[Event], block: int) -> list[PostedTally]:
     if not posted:
         return []
     keys = [(event.args["platform"], event.args["batch"]) for event in posted]
@@ -173,9 +173,9 @@ def _tallies(session: Royalty, posted: Sequence[Event], block: int) -> list[Tall
     return made
 
 
-def _tally(event: Event, state: TallyState, void_leaves: int, void_nano: int) -> Tally:
+def _tally(event: Event, state: TallyState, void_leaves: int, void_nano: int) -> PostedTally:
     args = event.args
-    return Tally(
+    return PostedTally(
         platform=state.platform,
         batch=state.batch,
         day=state.day,
@@ -224,7 +224,7 @@ def _leaves_under(args: Mapping[str, Any], leaves: int) -> int:
 
 def load(
     session: Royalty,
-    tally: Tally,
+    tally: PostedTally,
     *,
     data: str | Path | None = None,
     fetch: bool = False,
@@ -250,7 +250,7 @@ def load(
     return rebuilt(tally, path)
 
 
-def rebuilt(tally: Tally, path: Path) -> Data:
+def rebuilt(tally: PostedTally, path: Path) -> Data:
     """Return the data in a file; InputError with both roots where it does not rebuild the tally's."""
     claims = list(read_claims(path))
     tree = make_tree(claim.node for claim in claims)
@@ -263,7 +263,7 @@ def rebuilt(tally: Tally, path: Path) -> Data:
     return Data(path, claims, tree)
 
 
-def copy_of(session: Royalty, tally: Tally, data: Path | None) -> Path | None:
+def copy_of(session: Royalty, tally: PostedTally, data: Path | None) -> Path | None:
     if data is None:
         return find_data([_folder(session, tally)], tally.data_digest)
     if data.is_dir():
@@ -273,11 +273,11 @@ def copy_of(session: Royalty, tally: Tally, data: Path | None) -> Path | None:
     return data
 
 
-def _folder(session: Royalty, tally: Tally) -> Path:
+def _folder(session: Royalty, tally: PostedTally) -> Path:
     return session.platform_dir(tally.platform) / FOLDER
 
 
-def _fetched(session: Royalty, tally: Tally) -> Path:
+def _fetched(session: Royalty, tally: PostedTally) -> Path:
     """Fetch a tally's data from the address that its event names, and keep it."""
     path = _folder(session, tally) / file_name(tally.batch, tally.data_digest)
     if not tally.uri:
@@ -289,7 +289,7 @@ def _fetched(session: Royalty, tally: Tally) -> Path:
 # --- its leaves ---
 
 
-def fates_of(session: Royalty, tally: Tally) -> dict[int, LeafFault]:
+def fates_of(session: Royalty, tally: PostedTally) -> dict[int, LeafFault]:
     """Return why leaves that are settled were void (`NONE`: they were paid), by index; open ones are not in it."""
     filters: dict[str, Any] = {"platform": tally.platform, "batch": tally.batch}
     fates = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from royalty.errors import InputError
 from royalty.journal import Reported
 from royalty.merkle import DayLine
-from royalty.posted import Tally, find
+from royalty.posted import PostedTally, find
 from royalty.posting import TallyDraft, tally_draft
 from royalty.questions import Accepted, Asked, Logs, read_question
 from royalty.tallybook import lines_of_leaves
@@ -33,7 +33,7 @@ MAX_PRICE = 2**40 - 1
 class Rebuilt:
     """A tally beside what its log comes to; `written` is where that was kept, None where it was not."""
 
-    tally: Tally
+    tally: PostedTally
     root: bytes
     leaves: int
     total_nano: int
@@ -116,7 +116,7 @@ def _written(draft: TallyDraft, out: str | Path) -> Path:
     return path
 
 
-def _accepted(session: Royalty, tally: Tally) -> Accepted:
+def _accepted(session: Royalty, tally: PostedTally) -> Accepted:
     """Return what the platform has accepted where this folder knows it; else every catalogue there is."""
     from royalty import catalogues
     from royalty.platforms import Licence, licences
@@ -129,7 +129,7 @@ def _accepted(session: Royalty, tally: Tally) -> Accepted:
     return Accepted(known, found, {state.catalogue: state.works for state in states})
 
 
-def _reported_before(session: Royalty, tally: Tally) -> dict[int, Reported]:
+def _reported_before(session: Royalty, tally: PostedTally) -> dict[int, Reported]:
     """Return by day what the platform's earlier batches have: reports, and leaves that were paid."""
     from royalty.records import events
 

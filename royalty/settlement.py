@@ -15,7 +15,7 @@ from royalty.merkle import Claim, LeafFault, pack_claims
 from royalty.money import format_nano, parse_tokens
 from royalty.posted import (
     Data,
-    Tally,
+    PostedTally,
     deal_of,
     fates_of,
     find,
@@ -58,7 +58,7 @@ class Choice(TypedDict, total=False):
 class SettlePlan:
     """What settling would do: open leaves that were chosen, in transactions; which of them will be void."""
 
-    tally: Tally
+    tally: PostedTally
     data: Data
     chosen: tuple[int, ...]
     already: tuple[int, ...]
@@ -154,7 +154,7 @@ def plan(
 
 def _wanted(
     session: Royalty,
-    tally: Tally,
+    tally: PostedTally,
     data: Data,
     leaves: Iterable[int] | None,
     work: str | WorkRef | None,
@@ -194,7 +194,7 @@ def _deals_of_account(session: Royalty, keys: Collection[tuple[int, int]]) -> se
 
 
 def _faults(
-    session: Royalty, tally: Tally, data: Data, chosen: Sequence[int]
+    session: Royalty, tally: PostedTally, data: Data, chosen: Sequence[int]
 ) -> dict[int, LeafFault]:
     """Return which of the leaves the ledger would void, and why."""
     deals = {deal.key: deal for deal in catalogues.deals(session)} if chosen else {}

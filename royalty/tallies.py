@@ -16,7 +16,7 @@ from royalty.errors import InputError, NoContract
 from royalty.merkle import Leaf, LeafFault, unpack_leaf
 from royalty.posted import (
     Data,
-    Tally,
+    PostedTally,
     copy_of,
     deal_of,
     fates_of,
@@ -71,7 +71,7 @@ class LeafLine:
 class Shown:
     """One tally, with its leaves where its data is at hand."""
 
-    tally: Tally
+    tally: PostedTally
     data: Data | None
     leaves: tuple[LeafLine, ...] | None
 
@@ -343,7 +343,7 @@ class Tallies:
     def __init__(self, session: Royalty) -> None:
         self._session = session
 
-    def all(self, *, platform: str | None = None) -> list[Tally]:
+    def all(self, *, platform: str | None = None) -> list[PostedTally]:
         """Return the tallies of a platform: the one named, else the account's own; where it has none, all."""
         return listing(self._session, platform=platform)
 

@@ -45,7 +45,7 @@ from royalty.money import counted, format_nano, format_wei
 
 if TYPE_CHECKING:
     from royalty.chain.sender import Plan
-    from royalty.posted import Tally
+    from royalty.posted import PostedTally
     from royalty.rebuilding import Rebuilt
     from royalty.settlement import Settled, SettlePlan
     from royalty.tallies import LeafLine, Shown, Verified
@@ -376,7 +376,7 @@ def _rebuilt_text(made: Rebuilt, symbol: str) -> str:
     return "\n".join([table(("", "root", "leaves", symbol), rows, right=(2, 3)), "", said, *kept])
 
 
-def _listing_text(found: Sequence[Tally]) -> str:
+def _listing_text(found: Sequence[PostedTally]) -> str:
     if not found:
         return "No tally was posted."
     head = ("platform", "batch", "day", "leaves", "open", "total", "unsettled", "void")

@@ -14,6 +14,7 @@ nothing else needs it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -40,12 +41,16 @@ SQL = ("by-day", "at-once")
 
 
 class Run(NamedTuple):
-    """One count: seconds, bytes at the peak, and a digest of what it came to (empty: it counts nothing)."""
+    """One count: seconds, bytes at the peak, and a digest of what it came to (empty: it counts nothing).
+
+    `full`: the memory allowed was too little, and nothing was counted.
+    """
 
     cpu: float
     wall: float
     peak: int
     digest: str
+    full: bool = False
 
 
 def tool(files: Sequence[Path], memory: str, folder: Path) -> Count:  # noqa: ARG001
@@ -107,11 +112,18 @@ def run(engine: str, files: Sequence[Path], memory: str, folder: Path) -> Run:
 
 def counted(engine: str, files: Sequence[Path], memory: str, folder: Path) -> Run:
     """Count in this process and return what it has taken since it began."""
+    import duckdb
+
     begun = time.perf_counter()
-    found = COUNTS[engine](files, memory, folder)
+    found: Counted | Count | None = None
+    with contextlib.suppress(duckdb.OutOfMemoryException):
+        found = COUNTS[engine](files, memory, folder)
     wall, usage = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
     cpu = usage.ru_utime + usage.ru_stime
-    return Run(cpu, wall, usage.ru_maxrss * 1024, digest_of(found))
+    peak = usage.ru_maxrss * 1024
+    if found is None:
+        return Run(cpu, wall, peak, "", full=True)
+    return Run(cpu, wall, peak, digest_of(found))
 
 
 def line(engine: str, runs: Sequence[Run], best: float | None) -> str:
@@ -120,6 +132,8 @@ def line(engine: str, runs: Sequence[Run], best: float | None) -> str:
     wall = statistics.median(one.wall for one in runs)
     peak = max(one.peak for one in runs) / 2**20
     ratio = "" if best is None else f"{cpu / best:.2f}"
+    if any(one.full for one in runs):
+        return f"{engine:<8} out of memory after {cpu:.1f} CPU s"
     return f"{engine:<8} {cpu:>9.1f} {spread:>16} {wall:>9.1f} {peak:>10.0f} {ratio:>10}"
 
 
@@ -151,7 +165,11 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
     for _ in range(given.runs):
         for name in engines:
             runs[name].append(run(name, files, given.memory, folder))
-    medians = {name: statistics.median(one.cpu for one in runs[name]) for name in engines}
+    medians = {
+        name: statistics.median(one.cpu for one in runs[name])
+        for name in engines
+        if not any(one.full for one in runs[name])
+    }
     best = min((medians[name] for name in SQL if name in medians), default=None)
     print(
         f"{'':<8} {'CPU s':>9} {'least to most':>16} {'wall s':>9} {'peak MiB':>10} {'by SQL':>10}"

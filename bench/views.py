@@ -28,6 +28,7 @@ def connect(memory: str, folder: Path) -> Any:
     con.execute(f"SET memory_limit = '{memory}'")
     con.execute(f"SET temp_directory = '{folder / 'spill'}'")
     con.execute("SET preserve_insertion_order = false")
+    con.execute("SET enable_progress_bar = false")
     return con
 
 

@@ -472,11 +472,12 @@ class _Given:
     def read(cls, logs: Logs | None, separator: str | None) -> _Given:
         if logs is None:
             return cls(False, (), separator, {})
-        from royalty.logs import NATIVE, content_digest, find_sources
+        from royalty.logs import content_digest, find_sources
+        from royalty.logs.sources import find_paths
 
         listed = [logs] if isinstance(logs, str | Path) else list(logs)
-        files = find_sources(listed, NATIVE, separator, "native")  # whose they are, manifests say
-        found = [find_sources([source.path], None, separator)[0] for source in files]
+        # Of any formats: manifests say how each is read.
+        found = [find_sources([path], None, separator)[0] for path in find_paths(listed)]
         by_digest = {content_digest(source): source.path for source in found}
         return cls(True, tuple(source.path for source in found), separator, by_digest)
 

@@ -19,7 +19,7 @@ from royalty.logs.policy import Policy
 from royalty.logs.reading import Progress, engine, read_rows
 from royalty.logs.rules import apply_rules, drop_judged
 from royalty.logs.sources import Source
-from royalty.logs.steps import watched_sql
+from royalty.logs.steps import statuses_of, watched_sql
 from royalty.money import counted as counted_words
 from royalty.usage import Kind
 
@@ -163,7 +163,7 @@ class _Day:
         yield "unmatched_work", PASSED, self._work(row)
         if policy.statuses:
             accepted = ", ".join(map(str, policy.statuses))
-            code = "missing or no code" if row["status"] < 0 else row["status"]
+            code = " and ".join(map(str, statuses_of(row["status"]))) or "missing or no code"
             yield "status_code", PASSED, f"status {code}; accepted: {accepted}"
         if policy.robots_sha256:
             on = "" if row["robot"] else "not "

@@ -23,13 +23,13 @@ from royalty.logs.batches import Reading
 from royalty.logs.columns import UNITS, Column, Columns
 from royalty.logs.csvrows import read_csv
 from royalty.logs.fastparquet import FastParquet, fast_parquet
-from royalty.logs.formats import FORMATS, Format, named
+from royalty.logs.formats import FORMATS, Format, Gather, named
 from royalty.logs.jsonrows import read_json
 from royalty.logs.lines import BLOCK
 from royalty.logs.parquetrows import read_parquet
 from royalty.logs.policy import Policy
 from royalty.logs.sources import Source, decompressed, opened, read_chunks
-from royalty.logs.steps import STEP_COLUMNS, Coder, insert_sql
+from royalty.logs.steps import STEP_COLUMNS, Coder, insert_sql, line_columns, of_lines, plays_sql
 from royalty.logs.zones import stretches
 from royalty.usage import Kind
 
@@ -131,17 +131,16 @@ def read_rows(
                 f"{source.path} holds sums ({form.name}), no rows: `royalty usage check` shows what they"
                 " come to, apart; they cannot be reported"
             )
-        _require_readable(source, form, policy)
         if form is not None and form.gather is not None and form.name not in gathers:
-            con.execute(
-                f"CREATE TEMP TABLE gathered (file INTEGER, line BIGINT, {form.gather.table})"
-            )
+            if sections:
+                raise InputError(f"{source.path}: {form.name} logs have no sections for cues")
+            _make_gathered(con, form.gather, policy)
             gathers[form.name] = form
         inserts = partial(_inserts, source, first + at, policy, sections)
         fast_as = None if policy.needs or sections else first + at
         read.append(_read_source(con, source, inserts, meter, policy, fast_as))
     for form in gathers.values():
-        _add_plays(con, form)
+        _add_plays(con, form, policy)
     if not any(source.rows for source in read):
         raise InputError(_no_rows(read))
     return read
@@ -208,7 +207,8 @@ def _read_source(
 ) -> Source:
     """Read one file; `fast_as` is its place where it may be read in SQL if it is typed."""
     digest = sha256()
-    source = replace(given, columns=given.columns.for_steps(policy.needs))
+    gather = _gather_of(given)
+    source = replace(given, columns=_step_columns(given.columns, gather, policy))
     rows = 0
     with opened(source.path) as raw, tempfile.TemporaryDirectory(prefix="royalty-") as folder:
         chunks = _hashed(
@@ -216,13 +216,14 @@ def _read_source(
             digest,
             lambda: meter.at(raw.done),
         )
-        reading = _open_reading(source, chunks, Path(folder))
+        reading = _open_reading(source, chunks, Path(folder), policy)
         if fast_as is not None:
             found = _insert_fast(con, source, reading, fast_as, Path(folder))
             if found is not None:
                 meter.done(raw.done)
                 return replace(given, sha256="0x" + digest.hexdigest(), rows=found)
-        coder = Coder(policy, source.columns, reading.names, source.path)
+        coded = policy if gather is None else of_lines(policy)
+        coder = Coder(coded, source.columns, reading.names, source.path)
         statements = inserts(source.columns, reading.names)
         zone = source.columns.fields["started_at"].zone
         _make_zone(con, zone)
@@ -240,14 +241,28 @@ def _read_source(
     return replace(given, sha256="0x" + digest.hexdigest(), rows=rows, passed=dict(reading.passed))
 
 
-def _require_readable(source: Source, form: Format | None, policy: Policy) -> None:
-    """Raise InputError where lines are joined to rows, and a step of the policy looks at lines."""
-    if form is not None and form.gather is not None and policy.needs:
-        (first, *_) = policy.needs.values()
-        raise InputError(
-            f"{source.path}: {form.name} joins lines to plays, which have nothing that {first} of the"
-            f" policy {policy.name} looks at; take a policy without that step"
-        )
+def _gather_of(source: Source) -> Gather | None:
+    form = FORMATS.get(source.format)
+    return None if form is None else form.gather
+
+
+def _step_columns(columns: Columns, gather: Gather | None, policy: Policy) -> Columns:
+    """Return columns with the fields that the steps need; InputError where the log has no such field.
+
+    Those of lines that are joined do not stand in the format's columns, whose digest names a reading.
+    """
+    if gather is None:
+        return columns.for_steps(policy.needs)
+    facts = (*gather.facts, *(["sections"] if gather.union else []))
+    fields = {**columns.fields, **{fact: Column(fact) for fact in facts}}
+    return replace(columns, fields=fields).for_steps(policy.needs)
+
+
+def _make_gathered(con: DuckDBPyConnection, gather: Gather, policy: Policy) -> None:
+    """Make the table of lines that become plays: their texts, and what the steps know of each."""
+    texts = [(name, "VARCHAR") for name in gather.names]
+    kept = ", ".join(f"{name} {kind}" for name, kind in (*texts, *line_columns(policy)))
+    con.execute(f"CREATE TEMP TABLE gathered (file INTEGER, line BIGINT, {kept})")
 
 
 def _insert_fast(
@@ -290,11 +305,12 @@ def _inserts(
     names: Sequence[str],
 ) -> list[str]:
     """Return the SQL that keeps the registered table `batch`: its rows, or lines that become rows."""
-    form = FORMATS.get(source.format)
-    if form is None or form.gather is None:
+    gather = _gather_of(source)
+    if gather is None:
         more = [_sections_sql(columns, names, file)] if sections else []
         return [_insert_sql(columns, names, str(file), policy), *more]
-    kept = ", ".join(f"c{at}" for at in range(len(names)))
+    texts = (f"c{at}" for at in range(len(gather.names)))
+    kept = ", ".join((*texts, *(name for name, _ in line_columns(policy))))
     return [
         f"INSERT INTO gathered SELECT {file}, line, {kept} FROM batch WHERE broken IS NULL",
         f"INSERT INTO rows (file, line, resend, malformed) SELECT {file}, line, FALSE, broken"
@@ -311,24 +327,28 @@ def _sections_sql(columns: Columns, names: Sequence[str], file: int) -> str:
     )
 
 
-def _add_plays(con: DuckDBPyConnection, form: Format) -> None:
+def _add_plays(con: DuckDBPyConnection, form: Format, policy: Policy) -> None:
     """Turn the gathered lines of a format into rows: one a play, at its first line."""
     if form.gather is None:
         return
     names = [column.column or "" for column in form.columns.fields.values()]
-    cells = ", ".join(f"{name} AS c{at}" for at, name in enumerate(names))
+    texts = (f"{name} AS c{at}" for at, name in enumerate(names))
+    cells = ", ".join((*texts, *(f"s_{name}" for name in policy.step_columns)))
     con.execute(
         "CREATE OR REPLACE TEMP VIEW batch AS"
-        f" SELECT file, line, CAST(NULL AS VARCHAR) AS broken, {cells} FROM ({form.gather.plays})"
+        f" SELECT file, line, CAST(NULL AS VARCHAR) AS broken, {cells}"
+        f" FROM ({plays_sql(policy, form.gather.plays)})"
     )
-    con.execute(_insert_sql(form.columns, names, "file", Policy()))
+    con.execute(_insert_sql(form.columns, names, "file", policy))
     con.execute("DROP VIEW batch")
     con.execute("DROP TABLE gathered")
 
 
-def _open_reading(source: Source, chunks: Iterator[bytes], folder: Path) -> Reading:
+def _open_reading(source: Source, chunks: Iterator[bytes], folder: Path, policy: Policy) -> Reading:
     if source.columns.format is not None:
         form, option = named(source.columns.format)
+        if form.gather is not None:
+            return form.gather.read(chunks, source.path, option, policy.needs)
         return form.read(chunks, source.path, option)
     if source.format == "csv":
         return read_csv(chunks, source.path, source.columns, source.separator)

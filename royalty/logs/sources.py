@@ -68,19 +68,25 @@ def find_sources(
     """
     mark = _separator(separator)
     told = _told(form, columns, separator)
-    found: dict[Path, Source] = {}
-    for pattern in patterns:
-        for path in _expand(str(pattern)):
-            real = path.resolve()
-            if real not in found:
-                found[real] = _source(path, columns or NATIVE, mark, told)
-                if len(found) > MAX_FILES:
-                    raise InputError(f"more than {MAX_FILES:,} files; give fewer at a time")
-    if not found:
-        raise InputError("no log was given; name at least one file")
-    sources = list(found.values())
+    sources = [_source(path, columns or NATIVE, mark, told) for path in find_paths(patterns)]
     _require_one_format(sources)
     return sources
+
+
+def find_paths(patterns: Iterable[str | Path]) -> list[Path]:
+    """Return the files that names and globs stand for, in the order given, each once, whatever they hold.
+
+    Raises InputError for a glob without a match, for more than 10,000 files, and for none.
+    """
+    found: dict[Path, Path] = {}
+    for pattern in patterns:
+        for path in _expand(str(pattern)):
+            found.setdefault(path.resolve(), path)
+            if len(found) > MAX_FILES:
+                raise InputError(f"more than {MAX_FILES:,} files; give fewer at a time")
+    if not found:
+        raise InputError("no log was given; name at least one file")
+    return list(found.values())
 
 
 class CountedFile(io.RawIOBase):

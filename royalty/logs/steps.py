@@ -3,7 +3,8 @@
 The columns of `rows` that are made here, all NULL where no step asks for them:
 
     union_us     microseconds in the union of the watched sections; -1: none, or not to be read
-    status       the status code; -1: none, or not to be read
+    status       the status code; -1: none, or not to be read; of a play whose lines have several of
+                 200, 206 and 304, 1000 and 1, 2 and 4 for these
     own          1 where the viewer is the uploader, else 0
     autoplay     1 started by itself, 0 by a person, 2 not said
     territory    a mark (below): 1 where the country is one that counts
@@ -11,7 +12,8 @@ The columns of `rows` that are made here, all NULL where no step asks for them:
     session      `s` and the session, else the viewer; empty where there is neither
 
 A mark is twice a code of the settings that it was found by, and the answer; user agents, countries and
-uploaders themselves are not kept (docs/decisions/0130-steps-of-a-policy.md).
+uploaders themselves are not kept (docs/decisions/0130-steps-of-a-policy.md). Where lines are joined into
+plays, each line is looked at, and a play has one answer of them (0132-steps-of-joined-lines.md).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +48,9 @@ UNKNOWN = -1
 NOT_SAID = 2
 MAX_SECONDS = 10**9
 AGENTS_KNOWN = 100_000
+JOINED = {200: 1, 206: 2, 304: 4}
+"""The statuses of lines that are joined into plays, and the bits of a play that has several of them."""
+SEVERAL = 1000
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _SECTION = re.compile(f"({_NUMBER})-({_NUMBER})")
@@ -225,7 +231,7 @@ def watched_sql(policy: Policy) -> str:
 
 def exclusions(policy: Policy) -> list[tuple[str, str]]:
     """Return the reason and the SQL test of each step that looks at a row alone, in their order."""
-    accepted = ", ".join(map(str, policy.statuses))
+    accepted = ", ".join(map(str, _accepted_codes(policy)))
     cases = (
         ("status_code", policy.statuses, f"status NOT IN ({accepted})"),
         ("robot", policy.robots_sha256, "robot = 1"),
@@ -236,10 +242,80 @@ def exclusions(policy: Policy) -> list[tuple[str, str]]:
     return [(reason, test) for reason, on, test in cases if on]
 
 
+def statuses_of(code: int) -> tuple[int, ...]:
+    """Return the statuses that a value of `status` stands for, none where there was none to be read.
+
+    >>> statuses_of(206), statuses_of(1003), statuses_of(-1)
+    ((206,), (200, 206), ())
+    """
+    if code < SEVERAL:
+        return (code,) if code != UNKNOWN else ()
+    return tuple(status for status, bit in JOINED.items() if (code - SEVERAL) & bit)
+
+
+def _accepted_codes(policy: Policy) -> list[int]:
+    """Return the values of `status` that count: of a play with several, one that is accepted is enough."""
+    several = range(SEVERAL, SEVERAL + sum(JOINED.values()) + 1)
+    more = [code for code in several if set(statuses_of(code)) & set(policy.statuses)]
+    return [*policy.statuses, *more]
+
+
 def lacking_sql(policy: Policy) -> str:
     """Return the SQL of the first column that a row lacks and a step needs, NULL where there is none."""
     tests = " ".join(f"WHEN {name} IS NULL THEN '{name}'" for name in policy.step_columns)
     return f"CASE {tests} END" if tests else "CAST(NULL AS VARCHAR)"
+
+
+# --- plays ---
+
+
+def of_lines(policy: Policy) -> Policy:
+    """Return a policy with those of its steps alone that look at each line before lines become plays."""
+    return replace(
+        policy, sections=False, at_most_duration=False, own_plays=False, repeat_seconds=None
+    )
+
+
+def line_columns(policy: Policy) -> list[tuple[str, str]]:
+    """Return the columns that lines are kept with for the steps, and their types in the engine."""
+    types = dict(STEP_COLUMNS)
+    return [(f"s_{name}", types[name]) for name in of_lines(policy).step_columns]
+
+
+def plays_sql(policy: Policy, plays: str) -> str:
+    """Return the SQL of plays with the columns `s_...` that the steps need; `plays` is that of the plays.
+
+    What its lines say is in the table `gathered`. A step of who and where excludes a play where it
+    excludes more than half of its lines; of statuses, one that is accepted is enough.
+    """
+    answers = "".join(f", {_ANSWERS[name]} AS {name}" for name, _ in line_columns(policy))
+    if answers:
+        lines = f"SELECT usage_id{answers} FROM gathered GROUP BY usage_id"
+        plays = f"SELECT * FROM ({plays}) JOIN ({lines}) USING (usage_id)"
+    whole = "".join(
+        f", {sql} AS s_{name}" for name, sql in _OF_PLAYS.items() if name in policy.step_columns
+    )
+    return f"SELECT *{whole} FROM ({plays})"
+
+
+def _most(test: str) -> str:
+    return f"2 * count(*) FILTER (WHERE {test}) > count(*)"
+
+
+_BITS = " ".join(f"WHEN {status} THEN {bit}" for status, bit in JOINED.items())
+_ANSWERS = {
+    "s_status": f"CASE WHEN min(s_status) = max(s_status) THEN min(s_status)"
+    f" ELSE {SEVERAL} + bit_or(CASE s_status {_BITS} END) END",
+    "s_robot": f"CASE WHEN {_most('s_robot % 2 = 1')} THEN max(s_robot) ELSE min(s_robot) END",
+    "s_territory": f"CASE WHEN {_most('s_territory % 2 = 0')} THEN min(s_territory)"
+    " ELSE max(s_territory) END",
+    "s_autoplay": f"CASE WHEN NOT {_most('s_autoplay <> 0')} THEN 0"
+    f" WHEN bool_or(s_autoplay = 1) THEN 1 ELSE {NOT_SAID} END",
+}
+_OF_PLAYS = {
+    "union_us": "CAST(watched_seconds AS BIGINT)",
+    "session": "coalesce('s' || coalesce(nullif(session, ''), nullif(viewer, '')), '')",
+}
 
 
 def repeated(rows: Iterable[tuple[Any, ...]], window: int) -> list[int]:

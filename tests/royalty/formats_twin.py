@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections import defaultdict
 from datetime import datetime, timezone
 from fractions import Fraction
@@ -50,6 +51,32 @@ def cmcd(query: str) -> dict[str, str]:
 
 def cloudfront_plays(lines: list[dict[str, str]]) -> list[tuple[str, Fraction, Fraction]]:
     """(work, start, watched) of requests for sound and pictures that succeeded, in seconds."""
+    plays = cloudfront_requests(lines)
+    return sorted((work, *play(requests)) for (work, _), requests in plays.items())
+
+
+def cloudfront_reasons(
+    lines: list[dict[str, str]], accepted: tuple[int, ...], robots: list[str]
+) -> list[tuple[str, Fraction, Fraction, str]]:
+    """The plays, and what the steps of status and robots say of each."""
+    plays = cloudfront_requests(lines)
+    return sorted(
+        (work, *play(requests), reason([one[5] for one in requests], accepted, robots))
+        for (work, _), requests in plays.items()
+    )
+
+
+def reason(lines: list[dict[str, str]], accepted: tuple[int, ...], robots: list[str]) -> str:
+    if accepted and all(int(line["sc-status"]) not in accepted for line in lines):
+        return "status_code"
+    agents = [line["cs(User-Agent)"].removesuffix("-") for line in lines]
+    sent = [unquote(unquote(agent)) for agent in agents]
+    found = [agent for agent in sent if any(re.search(pattern, agent) for pattern in robots)]
+    return "robot" if len(found) > len(sent) - len(found) else "qualified"
+
+
+def cloudfront_requests(lines: list[dict[str, str]]) -> dict[tuple, list[tuple]]:
+    """The requests of each play: begin, end, whether it is sound, which object, its length, the line."""
     plays = defaultdict(list)
     for line in lines:
         said = cmcd(line["cs-uri-query"])
@@ -66,12 +93,14 @@ def cloudfront_plays(lines: list[dict[str, str]]) -> list[tuple[str, Fraction, F
         sound = said.get("ot", "a" if suffix == "m4a" else "v") == "a"
         thing = (path, line.get("sc-range-start", "-"))
         length = Fraction(said["d"]) / 1000 if "d" in said else None
-        plays[work, said.get("sid") or who].append((begin, Fraction(end), sound, thing, length))
-    return sorted((work, *play(requests)) for (work, _), requests in plays.items())
+        plays[work, said.get("sid") or who].append(
+            (begin, Fraction(end), sound, thing, length, line)
+        )
+    return plays
 
 
 def play(requests: list) -> tuple[Fraction, Fraction]:
-    requests.sort()
+    requests.sort(key=lambda request: request[:2])
     start = reached = requests[0][0]
     watched = Fraction(0)
     for begin, end, *_ in requests:
@@ -82,7 +111,7 @@ def play(requests: list) -> tuple[Fraction, Fraction]:
     if known:
         seen = [request for request in known if not request[2]] or known
         longest: dict = {}
-        for _, _, sound, thing, length in seen:
+        for _, _, sound, thing, length, _ in seen:
             key = (sound, thing)
             longest[key] = max(longest.get(key, 0), length)
         watched = min(watched, sum(longest.values()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from royalty.errors import InputError
 from royalty.logs.batches import Reading, Rows
 from royalty.logs.columns import Column, Columns
 from royalty.logs.lines import Block, blocks, text_of
@@ -22,19 +23,30 @@ MAX_KEPT = 1_024
 SUMS = ("work", "kind", "since", "until", "units")
 
 Chunks = Iterable[bytes]
+Needs = Mapping[str, str]
+"""Fields that steps of a policy need, each with the setting that asks for it (`Policy.needs`)."""
+NO_NEEDS: Needs = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Gather:
     """How lines of a format become plays: they are kept in a table until every file was read.
 
-    `table` declares the texts that a reading yields, in their order; the engine puts `file` and `line`
+    `names` are the texts that a reading yields, in their order; the engine puts `file` and `line`
     before them. `plays` is the SQL over that table (`gathered`) of one row a play, with the
     columns `file`, `line` (of its first line) and the native fields of the format under their names.
+
+    `read` is that of the format, given the fields that steps need: of these, it yields those in `facts`,
+    which each line says, after the others. They are looked at line by line and are not kept. It raises
+    InputError where a file cannot have a field that is needed. `union` says that the watched seconds
+    of a play are those of a union of sections.
     """
 
-    table: str
+    names: tuple[str, ...]
     plays: str
+    read: Callable[[Chunks, Path, str | None, Needs], Reading]
+    facts: tuple[str, ...] = ()
+    union: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,7 @@ class Format:
     """The log of another program.
 
     `looks` is given the first bytes of a file and says whether it is one; `read` yields its rows under
-    the fields of `columns`, or with `gather` what `Gather.table` declares. `option` says what may stand
+    the fields of `columns`, or with `gather` what `Gather.names` names. `option` says what may stand
     after a colon in `--format`; where it changes the columns, `columns_with` gives them. A format of
     `sums` has no rows of usage: its reading yields the columns `SUMS`.
     """
@@ -61,6 +73,14 @@ class Format:
 def fields_of(*names: str, **columns: Column) -> dict[str, Column]:
     """Return the native fields of these names, each in a column of its name, and those given whole."""
     return {**{name: Column(name) for name in names}, **columns}
+
+
+def lacking(path: Path, column: str, field: str, needs: Needs) -> InputError:
+    """Return the error of a file whose lines have no column for a field that a step needs."""
+    return InputError(
+        f"{path}: no column '{column}' ({field}), which {needs[field]} of the policy needs; add it to the"
+        " log, or take a policy without that step"
+    )
 
 
 def sums_columns(name: str) -> Columns:

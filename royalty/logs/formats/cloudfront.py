@@ -1,7 +1,8 @@
 """CloudFront standard logs: requests for segments and byte ranges become plays and watched seconds.
 
 Addresses are cut and hashed with the user agent before a line leaves this file: what the engine keeps
-names nobody. The engine keeps one small row a request (its bound is the engine's memory, then the
+names nobody. A user agent by itself leaves it only where a step of the policy looks it up, and is not
+kept. The engine keeps one small row a request (its bound is the engine's memory, then the
 temporary folder) and joins them when every file was read, since one play's requests lie in many files.
 """
 
@@ -22,13 +23,17 @@ from royalty.errors import InputError
 from royalty.logs.batches import Reading
 from royalty.logs.columns import Column, Columns
 from royalty.logs.formats.base import (
+    MAX_KEPT,
     MICRO,
+    NO_NEEDS,
     Chunks,
     Format,
     Gather,
+    Needs,
     fields_of,
     head_lines,
     known_id,
+    lacking,
     made_id,
     text_rows,
 )
@@ -44,6 +49,8 @@ NAMES = (
     "media_us",
     "sound",
 )
+FACTS = ("status", "user_agent")
+"""The fields of steps that a request has."""
 MAX_GAP_SECONDS = 60
 SEGMENTS = "ts m2ts m4s m4v m4a m4f cmfv cmfa aac ac3 ec3 mp2t"
 SOUND_SEGMENTS = "m4a cmfa aac ac3 ec3"
@@ -74,10 +81,12 @@ _NUMBER = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,30}))?")
 _HIDDEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\ufeff"))
 
 
-def read_cloudfront(chunks: Chunks, path: Path, option: str | None) -> Reading:
+def read_cloudfront(
+    chunks: Chunks, path: Path, option: str | None, needs: Needs = NO_NEEDS
+) -> Reading:
     """Return the requests of a log that are for sound or pictures; the others are passed over."""
-    requests = _Requests(path, None if option is None else _depth(option))
-    return Reading(NAMES, requests.tables(chunks), requests.passed)
+    requests = _Requests(path, None if option is None else _depth(option), needs)
+    return Reading(requests.names, requests.tables(chunks), requests.passed)
 
 
 def _depth(option: str) -> int:
@@ -95,12 +104,17 @@ class _Requests:
 
     path: Path
     depth: int | None
+    needs: Needs
     width: int = 0
     at: tuple[int, ...] = ()
     passed: dict[str, int] = field(default_factory=Counter)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*NAMES, *(fact for fact in FACTS if fact in self.needs))
+
     def tables(self, chunks: Chunks) -> Iterator[Any]:
-        return (rows.table() for rows in text_rows(chunks, len(NAMES), self.cells))
+        return (rows.table() for rows in text_rows(chunks, len(self.names), self.cells))
 
     def cells(self, text: str, _number: int) -> list[str | None] | None:
         if text.startswith("#"):
@@ -123,6 +137,8 @@ class _Requests:
             raise InputError(
                 f"{self.path}: #Fields names no {', '.join(missing)}: no standard log of CloudFront"
             )
+        if "user_agent" in self.needs and "cs(User-Agent)" not in names:
+            raise lacking(self.path, "cs(User-Agent)", "user_agent", self.needs)
         self._layout(names)
 
     def _standard(self, width: int) -> None:
@@ -171,7 +187,12 @@ class _Requests:
             made_id(stem, start),
             None if length is None else str(length),
             "1" if kind in SOUND else "0",
+            *self._facts(status, agent),
         ]
+
+    def _facts(self, status: str, agent: str) -> list[str | None]:
+        found = [status] if "status" in self.needs else []
+        return [*found, _agent(agent)] if "user_agent" in self.needs else [*found]
 
     def _pass(self, why: str) -> None:
         self.passed[why] = self.passed.get(why, 0) + 1
@@ -203,6 +224,28 @@ def cut_address(text: str) -> str:
 
 def _viewer(address: str, agent: str) -> str:
     return known_id("viewer", _network(address[:64]), agent)
+
+
+def _agent(text: str) -> str | None:
+    """Return a user agent as the player sent it, None where it sent none.
+
+    >>> _agent("Mozilla/5.0%20(X11)"), _agent("Mozilla/5.0%2520(X11)"), _agent("-")
+    ('Mozilla/5.0 (X11)', 'Mozilla/5.0 (X11)', None)
+    """
+    if text == "-":
+        return None
+    return _known_decoded(text) if len(text) <= MAX_KEPT else _decoded(text)
+
+
+def _decoded(text: str) -> str:
+    """Return a text without its percent signs: CloudFront encodes what came, and what came encoded again."""
+    for _ in range(2):
+        if "%" in text:
+            text = unquote(text, errors="replace")
+    return text
+
+
+_known_decoded = lru_cache(maxsize=4_096)(_decoded)
 
 
 @lru_cache(maxsize=16_384)
@@ -263,10 +306,7 @@ def _cmcd(query: str) -> dict[str, str]:
     if "CMCD=" not in query:
         return {}
     value = next((part[5:] for part in query.split("&") if part.startswith("CMCD=")), "")
-    for _ in range(2):
-        if "%" in value:
-            value = unquote(value, errors="replace")
-    return _pairs(value)
+    return _pairs(_decoded(value))
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -359,6 +399,6 @@ CLOUDFRONT = Format(
     ),
     looks=_looks,
     read=read_cloudfront,
-    gather=Gather(table=", ".join(f"{name} VARCHAR" for name in NAMES), plays=_PLAYS),
+    gather=Gather(names=NAMES, plays=_PLAYS, read=read_cloudfront, facts=FACTS),
     option="how many folders of a path name the work",
 )

@@ -11,7 +11,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -28,14 +28,18 @@ from royalty.logs.csvrows import read_csv
 from royalty.logs.formats.base import (
     BOM,
     MICRO,
+    NO_NEEDS,
     Chunks,
     Format,
     Gather,
+    Needs,
     fields_of,
     head_lines,
+    lacking,
     text_rows,
 )
 from royalty.logs.jsonrows import BROKEN_JSON, text_cell
+from royalty.logs.steps import UNREADABLE, typed_text
 
 NAMES = (
     "usage_id",
@@ -50,6 +54,8 @@ NAMES = (
     "duration_us",
     "content_us",
 )
+FACTS = ("user_agent", "autoplay", "territory")
+"""The fields of steps that an event has."""
 GRACE_SECONDS = 1
 STARTS = frozenset(("play", "playing", "percentprogress", "percent_progress"))
 STOPS = frozenset(("pause", "paused", "ended", "end", "terminate", "error"))
@@ -76,44 +82,76 @@ PLAIN = (
     "network_userid",
     "domain_sessionid",
 )
+# Fields of steps: where an event may have them (columns or contexts), and what they are called there.
+LOOSE = ("useragent", "geo_country")
+HELD = {
+    "user_agent": (("useragent",), "useragent"),
+    "territory": (("geo_country",), "geo_country"),
+    "session": (("domain_sessionid",), "domain_sessionid"),
+    "autoplay": (("youtube", "element"), "auto_play"),
+}
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?")
 _FINER = re.compile(r"(\.\d{6})\d+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal).decode
 
 
-def read_snowplow(chunks: Chunks, path: Path, _option: str | None) -> Reading:
+def read_snowplow(
+    chunks: Chunks, path: Path, _option: str | None, needs: Needs = NO_NEEDS
+) -> Reading:
     """Return the media events of a file, CSV, TSV or JSON lines; others are passed over."""
     stream = iter(chunks)
     first = next(stream, b"")
-    events = _Events(path)
+    events = _Events(path, needs)
     whole = chain([first], stream)
     if first.removeprefix(BOM).lstrip().startswith(b"{"):
-        return Reading(NAMES, events.of_json(whole), events.passed)
-    return Reading(NAMES, events.of_table(first, whole), events.passed)
+        return Reading(events.names, events.of_json(whole), events.passed)
+    return Reading(events.names, events.of_table(first, whole), events.passed)
 
 
 @dataclass(slots=True)
 class _Events:
     path: Path
+    needs: Needs
     passed: dict[str, int] = field(default_factory=Counter)
+    seen: set[str] = field(default_factory=set)
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return tuple(fact for fact in FACTS if fact in self.needs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*NAMES, *self.facts)
 
     def of_json(self, chunks: Chunks) -> Iterator[Any]:
-        found = text_rows(chunks, len(NAMES), lambda text, _: self._cells(_object(text)))
-        return (rows.table() for rows in found)
+        found = text_rows(chunks, len(self.names), lambda text, _: self._cells(_object(text)))
+        yield from (rows.table() for rows in found)
+        if self.seen:
+            self._require(self.seen)
+
+    def _require(self, roles: Collection[str]) -> None:
+        """Raise InputError where a file has nothing of a field that a step needs."""
+        for fact, (places, name) in HELD.items():
+            if fact in self.needs and not any(place in roles for place in places):
+                raise lacking(self.path, name, fact, self.needs)
 
     def of_table(self, first: bytes, chunks: Chunks) -> Iterator[Any]:
         header, separator = _header(first)
-        named = _wanted(header)
+        named = {name: role for name, role in _wanted(header).items() if self._reads(role)}
         if "player" not in named.values():
             raise InputError(f"{self.path}: no column holds a media player's context")
+        self._require(named.values())
         columns = Columns({name: Column(name) for name in named})
         reading = read_csv(chunks, self.path, columns, separator)
         roles = [named[name] for name in reading.names]
         return (self._rows(table, roles).table() for table in reading.tables)
 
+    def _reads(self, role: str) -> bool:
+        return role not in LOOSE or any(role in HELD[fact][0] for fact in self.facts)
+
     def _rows(self, table: Any, roles: Sequence[str]) -> Rows:
-        rows = Rows(len(NAMES))
+        rows = Rows(len(self.names))
         texts = [table.column(f"c{at}").to_pylist() for at in range(len(roles))]
         lines, broken = table.column("line").to_pylist(), table.column("broken").to_pylist()
         for line, why, *cells in zip(lines, broken, *texts, strict=True):
@@ -136,6 +174,8 @@ class _Events:
         if player is None:
             self.passed["not a media event"] = self.passed.get("not a media event", 0) + 1
             return None
+        if self.needs:
+            self.seen |= event.keys()
         session, said = _first(event.get("session")) or {}, _first(event.get("event")) or {}
         work = _work(event, player, said)
         at = _instant(event)
@@ -151,6 +191,7 @@ class _Events:
             _number(player, "playback_rate") or str(MICRO),
             _number(player, "duration"),
             _number(session, "content_watched"),
+            *(_fact(event, fact) for fact in self.facts),
         ]
 
 
@@ -178,7 +219,7 @@ def _wanted(header: Sequence[str]) -> dict[str, str]:
 
 
 def _role(name: str) -> str | None:
-    if name in PLAIN:
+    if name in PLAIN or name in LOOSE:
         return name
     return next((role for role, form in CONTEXTS.items() if re.fullmatch(form, name)), None)
 
@@ -196,7 +237,26 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _parsed(role: str, cell: str) -> Any:
-    return cell if role in PLAIN else _json(cell)
+    return cell if role in PLAIN or role in LOOSE else _json(cell)
+
+
+def _fact(event: Mapping[str, Any], fact: str) -> str | None:
+    """Return the text of a field of a step, `?` for what is none: no such cell makes an event malformed."""
+    places, name = HELD[fact]
+    if fact != "autoplay":
+        return _loose(event.get(name), fact)
+    entities = (_first(event.get(place)) or {} for place in places)
+    found = (_loose(entity.get(name), fact) for entity in entities)
+    return next((text for text in found if text), None)
+
+
+def _loose(value: Any, fact: str) -> str | None:
+    try:
+        if isinstance(value, bool | list | dict):
+            return typed_text(value, fact)
+        return text_cell(fact, str(value) if isinstance(value, Decimal) else value) or None
+    except ValueError:
+        return UNREADABLE
 
 
 def _json(text: str) -> Any:
@@ -373,5 +433,5 @@ SNOWPLOW = Format(
     ),
     looks=_looks,
     read=read_snowplow,
-    gather=Gather(table=", ".join(f"{name} VARCHAR" for name in NAMES), plays=_PLAYS),
+    gather=Gather(names=NAMES, plays=_PLAYS, read=read_snowplow, facts=FACTS, union=True),
 )

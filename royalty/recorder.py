@@ -24,7 +24,7 @@ from royalty.days import EPOCH, MAX_DAY
 from royalty.errors import InputError, RoyaltyError
 from royalty.segments import SegmentWriter
 from royalty.store import IDENTITY_BYTES, UsageStore, month_of
-from royalty.usage import KINDS
+from royalty.usage import KINDS, MAX_SECONDS
 
 if TYPE_CHECKING:
     from royalty.logs import Policy
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 60.0
 FLUSH_BYTES = 64 << 20
-MAX_SECONDS = 10**9
 MAX_TEXT = 1 << 16
 MICRO = 10**6
 DAY_US = 86_400 * MICRO

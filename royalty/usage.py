@@ -14,6 +14,8 @@ from typing import Protocol
 from royalty.errors import InputError
 
 MAX_UNITS = 2**24 - 1
+MAX_SECONDS = 10**9
+"""The most seconds that a number of a log may say (design section 4)."""
 MAX_PAIRS = 2**16 - 1
 HEADER_BYTES = 9
 PAIR_BYTES = 6

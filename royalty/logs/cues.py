@@ -15,9 +15,9 @@ from pathlib import Path
 from royalty.errors import InputError
 from royalty.logs.steps import Section, merged_sections
 from royalty.sheets import read_sheet
+from royalty.usage import MAX_SECONDS
 
 COLUMNS = ("work", "start", "duration", "cited")
-MAX_SECONDS = 10**9
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from royalty.logs.columns import UNITS, Column, Columns
+from royalty.usage import MAX_SECONDS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MAX_SECONDS = 10**9
 NUMBERS = ("watched_seconds", "duration_seconds")
 TEXTS = ("usage_id", "work", "kind", "viewer", "session")
 FIRST_INSTANT = -62_167_219_200 * 10**6  # the year 0

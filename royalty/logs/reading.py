@@ -31,7 +31,7 @@ from royalty.logs.policy import Policy
 from royalty.logs.sources import Source, decompressed, opened, read_chunks
 from royalty.logs.steps import STEP_COLUMNS, Coder, insert_sql, line_columns, of_lines, plays_sql
 from royalty.logs.zones import stretches
-from royalty.usage import Kind
+from royalty.usage import MAX_SECONDS, Kind
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 MEMORY = "1GB"
-MAX_SECONDS = 10**9
 PLAIN = "plain.parquet"
 MICRO_PER_DAY = 86_400 * 10**6
 LAST_INSTANT = 253_402_300_800 * 10**6 - 1

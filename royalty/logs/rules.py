@@ -15,8 +15,8 @@ from royalty.errors import InputError
 from royalty.logs import steps
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import ALL_REASONS, Policy
-from royalty.logs.reading import MAX_SECONDS, one_row
-from royalty.usage import Kind
+from royalty.logs.reading import one_row
+from royalty.usage import MAX_SECONDS, Kind
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -30,6 +30,7 @@ from royalty.errors import InputError
 from royalty.logs import robots
 from royalty.logs.columns import STEP_FIELDS, Columns
 from royalty.logs.policy import Policy
+from royalty.usage import MAX_SECONDS
 
 if TYPE_CHECKING:
     from royalty.logs.robots import RobotList
@@ -46,7 +47,6 @@ STEP_COLUMNS = (
 UNREADABLE = "?"
 UNKNOWN = -1
 NOT_SAID = 2
-MAX_SECONDS = 10**9
 AGENTS_KNOWN = 100_000
 JOINED = {200: 1, 206: 2, 304: 4}
 """The statuses of lines that are joined into plays, and the bits of a play that has several of them."""

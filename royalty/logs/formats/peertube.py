@@ -14,9 +14,9 @@ from royalty.logs.canonical import decimal_text
 from royalty.logs.columns import Columns
 from royalty.logs.formats.base import Chunks, Format, fields_of, head_lines, text_rows
 from royalty.logs.jsonrows import BROKEN_JSON, text_cell
+from royalty.usage import MAX_SECONDS
 
 NAMES = ("usage_id", "work", "started_at", "watched_seconds", "duration_seconds", "sections")
-MAX_SECONDS = 10**9
 FINEST = -30
 
 _EXACT = Context(prec=100)

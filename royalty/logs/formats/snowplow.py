@@ -40,6 +40,7 @@ from royalty.logs.formats.base import (
 )
 from royalty.logs.jsonrows import BROKEN_JSON, text_cell
 from royalty.logs.steps import UNREADABLE, typed_text
+from royalty.usage import MAX_SECONDS
 
 NAMES = (
     "usage_id",
@@ -59,7 +60,6 @@ FACTS = ("user_agent", "autoplay", "territory")
 GRACE_SECONDS = 1
 STARTS = frozenset(("play", "playing", "percentprogress", "percent_progress"))
 STOPS = frozenset(("pause", "paused", "ended", "end", "terminate", "error"))
-MAX_SECONDS = 10**9
 MAX_KEY = 64
 
 # Columns by what they hold; warehouses write versions as 1_0_0 or as 1, and keys in either case.

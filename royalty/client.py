@@ -293,6 +293,8 @@ class Royalty:
         threshold: str | int = 3,
         separator: str | None = None,
         format: str | None = None,  # noqa: A002
+        engine: str = "duckdb",
+        master: str | None = None,
     ) -> Reconciliation:
         """Return what a log and the chain differ in over UTC days, both inclusive.
 
@@ -316,6 +318,8 @@ class Royalty:
             threshold=threshold,
             separator=separator,
             format=format,
+            engine=engine,
+            master=master,
         )
 
 

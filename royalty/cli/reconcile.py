@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.cli.options import COLUMNS, FORMAT, LOGS, POLICY, SEPARATOR, WORKS, Run, command
+from royalty.cli.options import (
+    COLUMNS,
+    ENGINE,
+    FORMAT,
+    LOGS,
+    MASTER,
+    POLICY,
+    SEPARATOR,
+    WORKS,
+    Run,
+    command,
+)
 from royalty.cli.output import clean, pairs, progress, table, warn
 from royalty.days import format_day
 from royalty.money import format_nano
@@ -58,6 +69,8 @@ def register(app: typer.Typer) -> None:
         evidence: EVIDENCE = None,
         out: OUT = None,
         threshold: THRESHOLD = "3",
+        engine: ENGINE = "duckdb",
+        master: MASTER = None,
     ) -> None:
         """Say where a log and the chain differ: which work, day and kind, how much, and why.
 
@@ -90,6 +103,8 @@ def register(app: typer.Typer) -> None:
                 evidence=evidence,
                 threshold=threshold,
                 progress=moved,
+                engine=engine,
+                master=master,
             )
         files = [] if out is None else found.write(out)
         for note in found.notes:

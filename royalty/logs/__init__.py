@@ -12,6 +12,7 @@ from royalty.logs.counting import (
     count,
     write_excluded,
 )
+from royalty.logs.engines import ENGINES, counter
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import engine, make_rows, read_rows
@@ -19,6 +20,7 @@ from royalty.logs.rules import REASONS, apply_rules
 from royalty.logs.sources import Source, find_sources
 
 __all__ = [
+    "ENGINES",
     "GOOD_ROWS",
     "NATIVE",
     "REASONS",
@@ -37,6 +39,7 @@ __all__ = [
     "apply_rules",
     "are_sums",
     "count",
+    "counter",
     "engine",
     "find_sources",
     "has_own_ids",

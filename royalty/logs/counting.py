@@ -235,19 +235,21 @@ _TOTALS = """
 CREATE OR REPLACE TEMP TABLE totals (day INTEGER, catalogue BIGINT, index BIGINT, work VARCHAR,
   kind UTINYINT, reason VARCHAR, rows BIGINT, units HUGEINT, anonymous BIGINT)"""
 
-_ADD = """
-INSERT INTO totals
+TOTALS = """
 SELECT day, catalogue, index, CASE WHEN reason = 'unmatched_work' THEN work END AS work, kind, reason,
-  count(*), sum(CASE WHEN reason IS NULL THEN units ELSE 0 END), count(*) FILTER (anonymous)
+  count(*), sum(CASE WHEN reason IS NULL THEN CAST(units AS HUGEINT) ELSE 0 END), count(*) FILTER (anonymous)
 FROM judged GROUP BY ALL"""
+
+_ADD = f"INSERT INTO totals {TOTALS}"
 
 _LIST = """
 CREATE OR REPLACE TEMP TABLE listed (
   reason VARCHAR, file INTEGER, line BIGINT, detail VARCHAR, usage_id VARCHAR, work VARCHAR)"""
 
-_ADD_TO_LIST = """
-INSERT INTO listed
+LISTED = """
 SELECT reason, file, line, NULL, usage_id, work FROM judged WHERE reason IS NOT NULL"""
+
+_ADD_TO_LIST = f"INSERT INTO listed {LISTED}"
 
 _SORTED_LIST = """
 SELECT * FROM (

@@ -94,12 +94,17 @@ def engine(memory: str = "1GB", threads: int | None = None) -> Iterator[DuckDBPy
 
 
 def read_rows(
-    con: DuckDBPyConnection, sources: Sequence[Source], progress: Progress | None = None
+    con: DuckDBPyConnection,
+    sources: Sequence[Source],
+    progress: Progress | None = None,
+    *,
+    empty: bool = False,
 ) -> list[Source]:
     """Read files into the table `rows` and return the sources with their SHA-256 and number of rows.
 
     `file` goes on from what the table already holds. Raises InputError where a file cannot be read as a
-    whole, or where no file has a row. `progress` is called with the bytes read and the bytes there are.
+    whole, or where no file has a row and `empty` does not allow it. `progress` is called with the bytes
+    read and the bytes there are.
     """
     if not sources:
         raise InputError("no log was given; name at least one file")
@@ -124,8 +129,8 @@ def read_rows(
         read.append(_read_source(con, source, inserts, meter))
     for form in gathers.values():
         _add_plays(con, form)
-    if not any(source.rows for source in read):
-        raise InputError(_no_rows(read))
+    if not empty:
+        refuse_empty(read)
     return read
 
 
@@ -141,9 +146,14 @@ def read_sums(
         _read_source(con, source, lambda _, at=at: [insert(at)], meter)  # type: ignore[misc]
         for at, source in enumerate(sources)
     ]
+    refuse_empty(read)
+    return read
+
+
+def refuse_empty(read: Sequence[Source]) -> None:
+    """Raise InputError where no file that was read has a row."""
     if not any(source.rows for source in read):
         raise InputError(_no_rows(read))
-    return read
 
 
 def _no_rows(read: Sequence[Source]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +18,20 @@ SMALL = {
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
     "spark.driver.memory": "1g",
-    # Small logs: to plan, and to compile what is run once, takes longer than to run it. The tests of the
-    # command line and of the cluster run with Spark's own settings.
+    # Small logs: to compile what is run once takes longer than to run it. The cluster's test does compile.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
+
+
+def write_settings(folder: Path, **changes: str) -> dict[str, str]:
+    """Write Spark's own file of settings, as a user has it, and return the environment that names it."""
+    folder.mkdir()
+    lines = (f"{name} {value}\n" for name, value in {**SMALL, **changes}.items() if value)
+    (folder / "spark-defaults.conf").write_text("".join(lines))
+    return {"SPARK_CONF_DIR": str(folder)}
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,4 +1,4 @@
-"""A standalone cluster of a master and two workers on this machine's loopback, with Spark's own settings."""
+"""A standalone cluster of a master and two workers on this machine's loopback, whose statements Spark compiles."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import free_port
 from tests.royalty.test_rules_twin import csv_bytes, text_row
+from tests.spark.conftest import SMALL, write_settings
 
 # The driver is a process of its own: it starts as a user's does.
 DRIVER = """
@@ -110,11 +111,15 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
 
 def test_a_cluster_of_two_workers_comes_to_the_tables_of_duckdb(cluster, tmp_path):
     address, folders = cluster
-    settings = tmp_path / "conf"
-    settings.mkdir()
-    (settings / "spark-defaults.conf").write_text(
-        "spark.executor.memory 512m\nspark.sql.shuffle.partitions 4\n"
-        "spark.scheduler.minRegisteredResourcesRatio 1\n"
+    settings = write_settings(
+        tmp_path / "conf",
+        **{
+            "spark.executor.memory": "512m",
+            "spark.executor.extraJavaOptions": SMALL["spark.driver.extraJavaOptions"],
+            "spark.sql.shuffle.partitions": "4",
+            "spark.scheduler.minRegisteredResourcesRatio": "1",
+        },
+        **{name: "" for name in SMALL if "codegen" in name or "adaptive" in name},
     )
     rng = Random(4)
     paths = []
@@ -124,7 +129,7 @@ def test_a_cluster_of_two_workers_comes_to_the_tables_of_duckdb(cluster, tmp_pat
         paths[-1].write_bytes(csv_bytes(rows, [], "\n"))
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, address, *map(str, paths)],
-        env={**os.environ, "SPARK_CONF_DIR": str(settings)},
+        env={**os.environ, **settings},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

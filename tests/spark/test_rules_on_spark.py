@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from royalty import logs
 from royalty.days import Period
 from royalty.errors import EngineFailed, InputError
+from royalty.logs.convert import convert
 from royalty.logs.sparkengine import Connection, count_on_spark, spark_session
 from royalty.usage import WorkRef
 from tests.royalty import counted, test_rules, test_rules_twin
@@ -174,3 +175,18 @@ def test_another_master_than_that_of_the_spark_that_runs_is_refused(tmp_path):
     path = write(tmp_path / "log.csv", [row()])
     with pytest.raises(InputError, match=r"a Spark of local\[2\] runs in this process"):
         count_on_spark(logs.find_sources([path]), period(), matcher(), master="local[1]")
+
+
+def test_a_log_of_another_programs_format_comes_to_the_same(tmp_path):
+    path = tmp_path / "views.json"
+    shutil.copy(Path(test_rules.__file__).parents[1] / "samples/mux/list_video_views.json", path)
+    found = on_both(logs.find_sources([path]), Period(0, 65_535), matcher())
+    assert found.rows > 0
+
+
+def test_a_log_whose_lines_are_joined_counts_on_spark_once_it_is_converted(tmp_path):
+    events = Path(test_rules.__file__).parents[1] / "samples/snowplow/events.csv.gz"
+    native = tmp_path / "native.parquet"
+    convert(logs.find_sources([events]), native)
+    found = on_both(logs.find_sources([native]), Period(0, 65_535), matcher())
+    assert found.rows > 0

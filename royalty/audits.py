@@ -114,6 +114,7 @@ class Audit:
         columns: str | Path | None = None,
         policy: str | Path | None = None,
         separator: str | None = None,
+        format: str | None = None,
         platform: str | None = None,
         evidence: str | Path | None = None,
         within: int = 0,
@@ -130,6 +131,7 @@ class Audit:
             columns=columns,
             policy=policy,
             separator=separator,
+            format=format,
             platform=platform or self._session.named_platform,
             evidence=evidence,
             within=within,
@@ -147,6 +149,7 @@ class Audit:
         columns: str | Path | None = None,
         policy: str | Path | None = None,
         separator: str | None = None,
+        format: str | None = None,
         platform: str | None = None,
         evidence: str | Path | None = None,
     ) -> Sample:
@@ -166,6 +169,7 @@ class Audit:
             columns=columns,
             policy=policy,
             separator=separator,
+            format=format,
             platform=platform or self._session.named_platform,
             evidence=evidence,
         )

@@ -168,9 +168,9 @@ class Basis:
     """What a reconciliation stands on: the chain at one block, the files, the rules, how to repeat it.
 
     `columns` and `works_map` are digests, None where none was given. The folder where it was made may know
-    more: `folder_ids` ids of works besides the map, and `accepted` catalogues, which then alone count (0:
-    every catalogue does). `evidence` says whether a folder
-    of evidence was given and checked. `token` is the token's own word for itself. `command` names
+    more: `folder_ids` ids of works besides the map, `accepted` catalogues, which then alone count (0:
+    every catalogue does), and `folder_released` spikes of these days that a person let go. `evidence` says
+    whether a folder of evidence was given and checked. `token` is the token's own word for itself. `command` names
     files without their folders: nothing here tells where it was run.
     """
 
@@ -191,6 +191,7 @@ class Basis:
     evidence: bool
     threshold: str
     command: tuple[str, ...]
+    folder_released: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -204,6 +205,7 @@ class Basis:
             "works_digest": self.works_map,
             "folder_ids": self.folder_ids,
             "accepted_catalogues": self.accepted,
+            "folder_released": self.folder_released,
             "sources": [
                 {"name": one.name, "sha256": one.sha256, "rows": one.rows} for one in self.sources
             ],

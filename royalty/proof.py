@@ -21,6 +21,7 @@ from royalty.evidence import manifest_name
 from royalty.exhibits import MAX_MANIFEST_BYTES, read_exhibit
 from royalty.findings import Cell, ChainLine
 from royalty.jsontext import parse_json
+from royalty.spikes import Release, parse_release
 
 if TYPE_CHECKING:
     from royalty.tallybook import Tally
@@ -94,6 +95,23 @@ def read_manifests(folder: Path, batches: Iterable[Batch]) -> dict[int, bytes]:
         if content is not None:
             found[batch.batch] = content
     return found
+
+
+def released_in(batches: Iterable[Batch], manifests: Mapping[int, bytes]) -> frozenset[Release]:
+    """Return the spikes that manifests say were let go; those that no batch committed to say nothing."""
+    found: set[Release] = set()
+    for batch in batches:
+        content = manifests.get(batch.batch, b"")
+        if hashlib.sha256(content).digest() == batch.evidence:
+            found |= _released(content)
+    return frozenset(found)
+
+
+def _released(content: bytes) -> set[Release]:
+    try:
+        return {parse_release(one) for one in parse_json(content).get("released", ())}
+    except (InputError, ValueError, TypeError, AttributeError):
+        return set()
 
 
 def check(batches: Collection[Batch], manifests: Mapping[int, bytes], known: Known) -> Checked:

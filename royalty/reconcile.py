@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from royalty import findings as pure
+from royalty import heldback
 from royalty.breakdown import (
     Basis,
     BatchUsed,
@@ -30,11 +31,12 @@ from royalty.catalogues import Deal, deals_of
 from royalty.days import Period, format_day
 from royalty.errors import InputError
 from royalty.findings import Cell, ChainLine, Context, Deals, Finding, Reason
+from royalty.heldback import HeldBack, hold_back, most_held
 from royalty.index.rows import Rows
 from royalty.money import counted as counted_of
 from royalty.money import format_nano
 from royalty.openleaves import DataFiles, Opened, open_tally
-from royalty.proof import Batch, Known, check, need_folder, read_manifests
+from royalty.proof import Batch, Known, check, need_folder, read_manifests, released_in
 from royalty.questions import Day, Logs, Question, map_document, read_question
 from royalty.repeated import repeated_cells
 from royalty.tallybook import Tally, lines_of_leaves, read_tallies
@@ -48,10 +50,10 @@ if TYPE_CHECKING:
     from royalty.client import Royalty
     from royalty.index.reader import Snapshot
     from royalty.index.tables import ChainEvent
-    from royalty.logs import Count, WorkTable
+    from royalty.logs import Count, Policy, WorkTable
+    from royalty.spikes import Release
 
 DEAL_EVENTS = ("CatalogueOpened", "DealAmended")
-FILES = ("findings.csv", "findings.parquet")
 NO_EVIDENCE = bytes(32)
 TITLED = 100  # works of most money, and findings of each reason, whose titles are looked up
 
@@ -61,8 +63,9 @@ class Reconciliation:
     """What a log and the chain say of one platform over a period; `findings` is where they differ.
 
     Money is nano-tokens. `unpaid_nano` (accrued and balances of the deals concerned) and `solvent` are
-    of block `block`, and no findings. `basis` is what it stands on, `days` and `works` what the totals
-    consist of. `notes` say in words what is wrong with evidence.
+    of block `block`, and no findings. `held` is what the policy keeps back until a person has looked: no
+    difference, and not in `units_logged` and `logged_nano`. `basis` is what it stands on, `days` and `works`
+    what the totals consist of. `notes` say in words what is wrong with evidence.
     """
 
     platform: str
@@ -83,6 +86,22 @@ class Reconciliation:
     days: tuple[DayRow, ...]
     works: tuple[WorkRow, ...]
     notes: tuple[str, ...] = ()
+    held: tuple[HeldBack, ...] = ()
+
+    @property
+    def units_held(self) -> dict[str, int]:
+        """What the policy holds back, by kind."""
+        return _units((one.kind, one.held_units) for one in self.held)
+
+    @property
+    def held_amount_nano(self) -> int:
+        """What the policy holds back is worth."""
+        return sum(one.amount_nano for one in self.held)
+
+    @property
+    def to_look_at(self) -> bool:
+        """Whether a person has to look: at findings, or at what is held for one."""
+        return bool(self.findings or self.held)
 
     @property
     def difference_nano(self) -> int:
@@ -106,9 +125,11 @@ class Reconciliation:
             "excluded": dict(self.excluded),
             "units_logged": dict(self.units_logged),
             "units_chain": dict(self.units_chain),
+            "units_held": self.units_held,
             "logged_nano": self.logged_nano,
             "credited_nano": self.credited_nano,
             "difference_nano": self.difference_nano,
+            "held_amount_nano": self.held_amount_nano,
             "shortfall_percent": self.shortfall_percent,
             "over_threshold": self.over_threshold,
             "unpaid_nano": self.unpaid_nano,
@@ -117,18 +138,27 @@ class Reconciliation:
             "days": [row.document() for row in self.days],
             "works": [row.document() for row in self.works],
             "findings": self.table().to_list(),
+            "held": self.held_table().to_list(),
         }
 
     def table(self) -> Rows:
         """Return the findings as rows: `.to_list()`, `.to_arrow()`, `.to_csv(path)`, ..."""
         return Rows(pure.COLUMNS, tuple(_row(finding) for finding in self.findings))
 
+    def held_table(self) -> Rows:
+        """Return what is held as rows: `.to_list()`, `.to_arrow()`, `.to_csv(path)`, ..."""
+        return Rows(heldback.COLUMNS, tuple(one.row() for one in self.held))
+
     def write(self, folder: str | Path) -> list[Path]:
-        """Write findings.csv and findings.parquet into a folder and return their paths."""
-        paths = [Path(folder) / name for name in FILES]
-        table = self.table()
-        table.to_csv(paths[0])
-        table.to_parquet(paths[1])
+        """Write findings, and what a policy with a hold holds, as CSV and Parquet each; return the paths."""
+        tables = {"findings": self.table()}
+        if "spike" in self.basis.policy:
+            tables["held"] = self.held_table()
+        paths: list[Path] = []
+        for name, table in tables.items():
+            paths += [Path(folder) / f"{name}.csv", Path(folder) / f"{name}.parquet"]
+            table.to_csv(paths[-2])
+            table.to_parquet(paths[-1])
         return paths
 
     def to_html(self, path: str | Path) -> Path:
@@ -368,18 +398,31 @@ def reconcile(
     }
     opened = _open_tallies(session, book, evidence)
     pending = [line for one in opened.values() for line in one.lines]
-    rows = pure.compare(book.platform, logged, book.lines, _context(session, book), pending)
+    batches = _with_opened(book, opened)
+    manifests = {} if evidence is None else read_manifests(Path(evidence), batches)
+    context = _context(session, book)
+    let_go = folder_releases(session, book, question.policy)
+    held, doubts = held_by(
+        book,
+        question.policy,
+        logged,
+        pending,
+        DataFiles(_places(session, book, evidence)),
+        released=let_go | released_in(batches, manifests),
+        apart=context.held,
+    )
+    due = heldback.without(logged, held)
+    rows = pure.compare(book.platform, due, book.lines, context, pending)
     rows += pure.unmatched(book.platform, counted.unmatched)
-    notes = [*_unlisted(counted), *_notes(book, opened, logged, pending)]
+    notes = [*_unlisted(counted), *_notes(book, opened, due, pending), *doubts]
     wrong = [
         (tally_batch(tally, book.period), why)
         for tally in book.tallies
         for why in opened[tally.batch].wrong
     ]
     if evidence is not None:
-        batches = _with_opened(book, opened)
         known = _known(session, book, counted, question.policy_document.digest)
-        checked = check(batches, read_manifests(Path(evidence), batches), known)
+        checked = check(batches, manifests, known)
         again = repeated_cells(rows, batches, checked.sources, counted.sources, matcher)
         rows = pure.reported_twice(rows, checked.twice | again)
         wrong += checked.wrong
@@ -393,16 +436,72 @@ def reconcile(
         "--policy": policy,
         "--evidence": evidence,
         "--separator": separator,
+        "--format": format,
     }
-    basis = _basis(session, book, question, counted, options, str(threshold))
-    return _result(session, book, now, counted, logged, rows, limit, tuple(notes), basis)
+    basis = _basis(session, book, question, counted, options, str(threshold), len(let_go))
+    return _result(session, book, now, counted, due, rows, limit, tuple(notes), basis, held)
+
+
+def folder_releases(session: Royalty, book: _Book, policy: Policy) -> frozenset[Release]:
+    """Return the spikes of a period that were let go in this folder's own store of the platform."""
+    from royalty.store import STORE, UsageStore
+
+    if policy.spike_multiple is None:
+        return frozenset()
+    every = UsageStore(session.platform_dir(book.platform) / STORE).released()
+    return frozenset(one for one in every if one[0] in book.period)
+
+
+def held_by(
+    book: _Book,
+    policy: Policy,
+    logged: Mapping[Cell, int],
+    pending: Iterable[ChainLine],
+    files: DataFiles,
+    *,
+    released: Collection[Release],
+    apart: Collection[WorkRef] = (),
+) -> tuple[tuple[HeldBack, ...], list[str]]:
+    """Return what a policy's spike hold keeps back of a log, and in words what may make it less.
+
+    `pending` are units of the period in leaves that nobody has settled; `files` may be data of tallies. For
+    what is usual the days before the period are looked at too. See `royalty.heldback.hold_back`.
+    """
+    if policy.spike_multiple is None:
+        return (), []
+    before, notes = _reported_before(book, policy, files)
+    reported = [*before, *book.lines, *pending]
+    held = hold_back(logged, reported, policy, book.terms, released=released, apart=apart)
+    return held, notes if held else []
+
+
+def _reported_before(
+    book: _Book, policy: Policy, files: DataFiles
+) -> tuple[list[ChainLine], list[str]]:
+    """Return what the platform reported of the days before a period that its policy looks at, and notes."""
+    if not book.period.since:
+        return [], []
+    days = Period(max(0, book.period.since - policy.spike_days), book.period.since - 1)
+    batches = batches_of(book.snapshot.events("UsageReported"), book.tallies, days)
+    lines = [line for one in batches if one.platform == book.platform for line in one.lines]
+    deals = {deal.key: terms for deal in book.deals if (terms := leaf_terms(deal))}
+    notes = []
+    for tally in book.tallies:
+        if may_touch(tally, days):
+            found = open_tally(tally, files, deals, days)
+            lines += found.lines
+            if not found.known:
+                notes.append(
+                    f"batch {tally.batch}: what waits in its unsettled leaves, of days before too, may make"
+                    " more usual than is known here, and less held; its data are not at hand"
+                )
+    return lines, notes
 
 
 def _open_tallies(session: Royalty, book: _Book, evidence: str | Path | None) -> dict[int, Opened]:
     """Return what is known of each tally's open leaves, by batch, from evidence and this folder's data."""
     given = [] if evidence is None else [Path(evidence)]
-    own = session.platform_dir(book.platform) / "tallies"
-    every, theirs = DataFiles([*given, own]), DataFiles(given)
+    every, theirs = DataFiles(_places(session, book, evidence)), DataFiles(given)
     deals = {deal.key: terms for deal in book.deals if (terms := leaf_terms(deal))}
     touched = {batch.batch for batch in book.batches}
     opened = {}
@@ -414,6 +513,12 @@ def _open_tallies(session: Royalty, book: _Book, evidence: str | Path | None) ->
         else:
             opened[tally.batch] = Opened(True)
     return opened
+
+
+def _places(session: Royalty, book: _Book, evidence: str | Path | None) -> list[Path]:
+    """Return the folders where data of tallies may lie: that of evidence, and the platform's own."""
+    given = [] if evidence is None else [Path(evidence)]
+    return [*given, session.platform_dir(book.platform) / "tallies"]
 
 
 def _with_opened(book: _Book, opened: Mapping[int, Opened]) -> list[Batch]:
@@ -574,6 +679,7 @@ def _basis(
     counted: Count,
     options: Mapping[str, str | Path | None],
     threshold: str,
+    released: int,
 ) -> Basis:
     from royalty.platforms import licences
 
@@ -605,14 +711,19 @@ def _basis(
             {**options, "--threshold": threshold, "--platform": book.platform},
             session.ledger.address,
         ),
+        folder_released=released,
     )
 
 
 def _with_titles(
-    session: Royalty, book: _Book, works: Sequence[WorkRow], rows: Sequence[Finding]
+    session: Royalty,
+    book: _Book,
+    works: Sequence[WorkRow],
+    rows: Sequence[Finding],
+    held: Sequence[HeldBack],
 ) -> tuple[WorkRow, ...]:
     """Return the works, those that a person will look at with their titles."""
-    shown = {row.work for row in works[:TITLED]}
+    shown = {row.work for row in works[:TITLED]} | {one.work for one in most_held(held, TITLED)}
     named = {row.work for row in largest(rows, TITLED) if row.work is not None}
     wanted = shown | {row.work for row in works if str(row.work) in named}
     known = titles(session, [one for one in book.registrations if one.work in wanted])
@@ -629,6 +740,7 @@ def _result(
     limit: Fraction,
     complaints: tuple[str, ...],
     basis: Basis,
+    held: tuple[HeldBack, ...],
 ) -> Reconciliation:
     lines = book.lines
     worth = sum(pure.expected_nano(cell, units, book.terms) for cell, units in logged.items())
@@ -650,8 +762,9 @@ def _result(
         findings=tuple(rows),
         basis=basis,
         days=by_day(logged, lines, book.terms, book.period),
-        works=_with_titles(session, book, by_work(logged, lines, book.terms), rows),
+        works=_with_titles(session, book, by_work(logged, lines, book.terms), rows, held),
         notes=complaints,
+        held=held,
     )
 
 

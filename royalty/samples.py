@@ -26,7 +26,6 @@ from royalty.reconcile import matcher_of, read_book, reconcile
 
 if TYPE_CHECKING:
     from royalty.client import Royalty
-    from royalty.logs import Policy
     from royalty.logs.singles import Judged
 
 MAX_ROWS = 10_000
@@ -75,6 +74,9 @@ class Step:
 class Traced:
     """One drawn row with all that follows from it. Money is nano-tokens.
 
+    `rules` has what each rule and step of the policy saw, in their order. `held_units` are those that the
+    policy holds of the row's work, day and kind: this row is perhaps among them.
+
     `reasons` are those of the findings on its work, day and kind: empty where log and chain agree there.
     """
 
@@ -85,6 +87,7 @@ class Traced:
     price_nano: int
     reasons: tuple[str, ...]
     steps: tuple[Step, ...]
+    held_units: int = 0
 
     @property
     def amount_nano(self) -> int:
@@ -111,6 +114,7 @@ class Traced:
             "price_nano": self.price_nano,
             "amount_nano": self.amount_nano,
             "reasons": list(self.reasons),
+            "spike_hold_units": self.held_units,
             "batches": [
                 step.credit.document()
                 | {
@@ -158,7 +162,10 @@ class Traced:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Rows drawn out of `qualified` ones by `seed`; a row on whose cell log and chain differ is a finding."""
+    """Rows drawn out of `qualified` ones by `seed`; a row on whose cell log and chain differ is a finding.
+
+    So is one of whose cell the policy holds something: somebody has to look.
+    """
 
     platform: str
     period: Period
@@ -169,8 +176,8 @@ class Sample:
 
     @property
     def findings(self) -> bool:
-        """Whether log and chain differ on the cell of a drawn row."""
-        return any(row.reasons for row in self.rows)
+        """Whether log and chain differ on the cell of a drawn row, or something of it is held."""
+        return any(row.reasons or row.held_units for row in self.rows)
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -202,6 +209,7 @@ def sample(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,
     platform: str | None = None,
     evidence: str | Path | None = None,
 ) -> Sample:
@@ -224,6 +232,7 @@ def sample(
         "columns": columns,
         "policy": policy,
         "separator": separator,
+        "format": format,
     }
     question = read_question(logs, **asked)
     if evidence is not None:
@@ -238,8 +247,9 @@ def sample(
     paths = MoneyPaths(book.snapshot.events, session.token.unit)
     counted = {} if evidence is None else logs_of(Path(evidence), book.batches)
     reasons = _reasons(found.findings)
+    held = {one.cell: one.held_units for one in found.held}
     rows = []
-    for place, row in enumerate(drawn.rows, 1):
+    for place, (row, rules) in enumerate(zip(drawn.rows, drawn.rules, strict=True), 1):
         assert row.work is not None
         cell = Cell(row.work, row.day, row.kind)
         version = matcher.version_on(row.work.catalogue, row.day)
@@ -251,11 +261,12 @@ def sample(
             Traced(
                 place,
                 row,
-                rule_results(row, question.policy, question.period, version),
+                {rule.rule: rule.detail for rule in rules},
                 version,
                 paths.price(row.work.catalogue, version or 0, row.kind),
                 reasons.get(cell, ()),
                 tuple(steps),
+                held.get(cell, 0),
             )
         )
     return Sample(book.platform, question.period, found.block, seed, drawn.qualified, tuple(rows))
@@ -299,50 +310,6 @@ def _counted(credit: Credit, row: Judged, logs: Mapping[int, frozenset[str]]) ->
     return None if known is None else row.source.sha256 in known
 
 
-def rule_results(
-    row: Judged, policy: Policy, period: Period, version: int | None
-) -> dict[str, str]:
-    """Return what each of the seven rules said of a row that counts."""
-    days = f"{format_day(period.since)} to {format_day(period.until)}"
-    alone = "not looked at: no viewer" if row.place is None else ""
-    return {
-        "malformed": "every field can be read",
-        "duplicate": "the row of its id that counts",
-        "outside_period": f"{format_day(row.day)} is within {days}",
-        "unmatched_work": f"{row.work}, version {version} in force",
-        "below_threshold": _threshold(row, policy),
-        "double_click": alone
-        or f"no further row within {policy.double_click_seconds} s of its start",
-        "over_cap": alone
-        or f"number {row.place} of its viewer, work, kind and day; at most"
-        f" {policy.per_viewer_work_day}",
-    }
-
-
-def _threshold(row: Judged, policy: Policy) -> str:
-    from royalty.usage import Kind
-
-    if row.kind == Kind.DOWNLOAD:
-        return "none for a download"
-    watched = f"watched {seconds(row.watched_us)} s"
-    if row.kind == Kind.EXCERPT:
-        return f"{watched}; an excerpt needs 1 s"
-    length = f" of {seconds(row.duration_us)} s" if row.duration_us else ""
-    needs = f"needs {policy.minimum_seconds} s"
-    if row.duration_us:
-        needs += f", or {policy.short_fraction} of the length"
-    return f"{watched}{length}; {needs}"
-
-
-def seconds(micro: int | None) -> str:
-    """Return microseconds as decimal seconds, '' where there are none."""
-    if micro is None:
-        return ""
-    whole, rest = divmod(micro, 10**6)
-    digits = f"{rest:06d}".rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)
-
-
 def sentence(found: Sample) -> str:
     """Return what it means, in one sentence for a person."""
     wrong = sum(bool(row.reasons) for row in found.rows)
@@ -350,4 +317,10 @@ def sentence(found: Sample) -> str:
         return "No row counts, so none was drawn."
     if wrong:
         return f"On {wrong} of {len(found.rows)} drawn rows log and chain differ."
+    held = sum(bool(row.held_units) for row in found.rows)
+    if held:
+        return (
+            f"Log and chain agree on each of {len(found.rows)} drawn rows; of {held} the policy holds units"
+            " of the same work, day and kind."
+        )
     return f"Each of {len(found.rows)} drawn rows stands on the chain, as the log has it."

@@ -12,7 +12,7 @@ import io
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -306,6 +306,7 @@ def check(
     columns: str | Path | None = None,
     policy: str | Path | None = None,
     separator: str | None = None,
+    format: str | None = None,
     platform: str | None = None,
     evidence: str | Path | None = None,
     within: int = 0,
@@ -314,8 +315,8 @@ def check(
 
     A play is found in the log by its id, or, with `within`, by work, kind and a start at most so many
     seconds off (players have ids of their own). Without a log only this is known: its work, day and
-    kind have at least the seeded units. `columns` and `separator` are those of the log; plays are a
-    native log. Raises InputError for what is given, ChainError where the node does not answer.
+    kind have at least the seeded units. `columns`, `separator` and `format` are those of the log;
+    plays are a native log. Raises InputError for what is given, ChainError where the node does not answer.
 
     >>> royalty.audit.check_seeds("seeded.csv", "views/*.csv").states()  # doctest: +SKIP
     """
@@ -336,10 +337,11 @@ def check(
         columns=None if logs is None else columns,
         policy=policy,
         separator=None if logs is None else separator,
+        format=None if logs is None else format,
     )
     book = read_book(session, period, platform)
     matcher = matcher_of(session, book, question.works_map)
-    plays = find(file, period, matcher, question.policy)
+    plays = find(file, period, matcher, _by_itself(question.policy))
     sides = _Sides(
         book.platform,
         MoneyPaths(book.snapshot.events, session.token.unit),
@@ -350,6 +352,21 @@ def check(
     )
     found = tuple(sides.seeded(play) for play in plays)
     return SeedCheck(book.platform, period, book.snapshot.head.number, logs is not None, found)
+
+
+def _by_itself(policy: Policy) -> Policy:
+    """Return a policy without the steps whose columns a plan of plays does not have."""
+    return replace(
+        policy,
+        sections=False,
+        statuses=(),
+        robots_version="",
+        robots_sha256="",
+        own_plays=False,
+        autoplay=False,
+        territories=(),
+        repeat_seconds=None,
+    )
 
 
 def cell_of(play: Judged) -> Cell | None:

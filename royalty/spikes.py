@@ -85,11 +85,13 @@ def hold_spikes(
 
 def _bound(item: Item, policy: Policy, before: Callable[[int], Mapping[_Subject, int]]) -> int:
     """Return how many units of an item's work, kind and day are usual at most."""
-    recent = sorted(
-        units
-        for day in range(item.day - policy.spike_days, item.day)
-        if (units := before(day).get((item.work, item.kind), 0))
-    )
+    days = range(item.day - policy.spike_days, item.day)
+    return usual_most(policy, (before(day).get((item.work, item.kind), 0) for day in days))
+
+
+def usual_most(policy: Policy, before: Iterable[int]) -> int:
+    """Return how many units are usual at most after days of so many; days without any do not count."""
+    recent = sorted(units for units in before if units)
     return int(Fraction(policy.spike_multiple or 0) * median(recent)) + policy.spike_above
 
 

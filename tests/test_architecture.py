@@ -21,7 +21,7 @@ LAYERS = (
     | {"jsontext"},
     {"splitsheet", "evidence", "findings", "batches", "settling", "metadata", "settings"}
     | {"terms", "spikes", "due", "costs", "publishing", "tallyproof", "fetching", "tallybook"}
-    | {"breakdown", "exhibits"},
+    | {"breakdown", "exhibits", "heldback"},
     {"chain"},
     {"journal", "logs", "index", "worksmap", "tallydata", "openleaves"},
     {"segments", "pages"},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from royalty.cli.app import noun_app
-from royalty.cli.options import COLUMNS, LOGS, POLICY, SEPARATOR, WORKS, Run, command
+from royalty.cli.options import COLUMNS, FORMAT, LOGS, POLICY, SEPARATOR, WORKS, Run, command
 from royalty.cli.output import clean, pairs, progress, table
 from royalty.days import format_day
 from royalty.errors import InputError
@@ -185,6 +185,7 @@ def register(app: typer.Typer) -> None:
         columns: COLUMNS = None,
         policy: POLICY = None,
         separator: SEPARATOR = None,
+        format: FORMAT = None,
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         within: WITHIN = 0,
@@ -215,6 +216,7 @@ def register(app: typer.Typer) -> None:
                 columns=columns,
                 policy=policy,
                 separator=separator,
+                format=format,
                 platform=platform,
                 evidence=evidence,
                 within=within,
@@ -235,6 +237,7 @@ def register(app: typer.Typer) -> None:
         columns: COLUMNS = None,
         policy: POLICY = None,
         separator: SEPARATOR = None,
+        format: FORMAT = None,
         platform: PLATFORM = None,
         evidence: EVIDENCE = None,
         csv: CSV = None,
@@ -242,9 +245,10 @@ def register(app: typer.Typer) -> None:
         """Draw rows that count by a stated seed, and trace each to its payout.
 
         Drawn are the rows with the smallest SHA-256 of `SEED|usage_id`: whoever has the log draws the
-        same. Of each: what every rule said, its units, the deal and price of its day, the batches that
-        hold its work, day and kind, the allocation that divided it, each holder's share and the
-        transfer that took it. Ends with exit code 1 where log and chain differ on a row's cell.
+        same. Of each: what every rule and step of the policy saw, its units, the deal and price of its
+        day, the batches that hold its work, day and kind, the allocation that divided it, each holder's
+        share and the transfer that took it. Ends with exit code 1 where log and chain differ on a row's
+        cell, or the policy holds units of it.
         """
         from royalty.samples import sample as draw
 
@@ -260,6 +264,7 @@ def register(app: typer.Typer) -> None:
                 columns=columns,
                 policy=policy,
                 separator=separator,
+                format=format,
                 platform=platform,
                 evidence=evidence,
             )
@@ -369,13 +374,19 @@ def _sample_text(found: Sample, symbol: str) -> Iterator[str]:
 
 
 def _traced_text(one: Traced, symbol: str) -> Iterator[str]:
+    from royalty.logs import REASONS
+
     row = one.row
     yield f"{one.place}. {clean(row.usage_id or 'without an id', 40)}, line {row.line}: {row.started_at}"
     yield f"   {row.work} {row.kind.word}: {one.rules['below_threshold']}"
+    yield from (f"   {name}: {said}" for name, said in one.rules.items() if name not in REASONS)
     amount = f"{format_nano(one.amount_nano)} {symbol}"
     yield f"   {counted(row.units, 'unit')} at version {one.version}: {amount}"
     for reason in one.reasons:
         yield f"   {reason}: log and chain differ on this work, day and kind"
+    if one.held_units:
+        units = counted(one.held_units, "unit")
+        yield f"   spike_hold: {units} of this work, day and kind are held, this one perhaps"
     for step in one.steps:
         credit = step.credit
         leaf = "" if credit.leaf is None else f", leaf {credit.leaf}"

@@ -44,7 +44,7 @@ EVIDENCE = Annotated[
 ]
 OUT = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Write findings.csv and findings.parquet."),
+    typer.Option("--out", metavar="DIR", help="Write findings.csv and findings.parquet; held too."),
 ]
 HTML = Annotated[
     Path | None,
@@ -84,8 +84,9 @@ def register(app: typer.Typer) -> None:
 
         Counts the log again under the policy, prices it at the deals of its days, and compares with
         what the platform's reports and settled tallies credited. What waits in leaves that nobody has
-        settled is told by work, day and kind where the tally's data are at hand. Ends with exit code 1
-        where anything differs.
+        settled is told by work, day and kind where the tally's data are at hand. What [spike] of the
+        policy holds for a person stands apart and is no difference. Ends with exit code 1 where
+        anything differs or is held.
         """
         from royalty.reconcile import reconcile as compare
 
@@ -124,7 +125,7 @@ def register(app: typer.Typer) -> None:
         run.emit(
             found.document(),
             lambda: "\n".join([*_text(found, run.royalty.token.symbol), *_wrote(files)]),
-            findings=bool(found.findings),
+            findings=found.to_look_at,
         )
 
 
@@ -145,12 +146,45 @@ def _text(found: Reconciliation, symbol: str) -> Iterator[str]:
     else:
         yield ""
         yield "No findings."
+    if found.held:
+        yield ""
+        yield from _held(found)
+
+
+def _held(found: Reconciliation) -> Iterator[str]:
+    """Yield what the policy keeps back, which is no finding."""
+    from royalty.heldback import MEANING, NAME, most_held
+
+    yield f"{len(found.held):>6,}  {NAME:<17}  {format_nano(found.held_amount_nano)}"
+    yield f"        {MEANING}; no finding"
+    yield ""
+    head = ("held", "work", "day", "kind", "log", "reported", "held units", "worth")
+    rows = [
+        (
+            one.reason.value,
+            one.work,
+            format_day(one.day),
+            one.kind.word,
+            f"{one.logged_units:,}",
+            f"{one.reported_units:,}",
+            f"{one.held_units:,}",
+            format_nano(one.amount_nano),
+        )
+        for one in most_held(found.held, SHOWN)
+    ]
+    yield table(head, rows, right=(4, 5, 6, 7))
+    if len(found.held) > SHOWN:
+        yield f"... and {len(found.held) - SHOWN:,} more; --json and --out have them all"
 
 
 def _totals(found: Reconciliation, symbol: str) -> dict[str, object]:
     days = f"{format_day(found.period.since)} to {format_day(found.period.until)}"
     percent = found.shortfall_percent
     over = ", over the threshold" if found.over_threshold else ""
+    held = {
+        "units held": _counts(found.units_held),
+        "held": f"{format_nano(found.held_amount_nano)} {symbol}, no difference",
+    }
     return {
         "platform": found.platform,
         "days": f"{days} (at block {found.block})",
@@ -162,6 +196,7 @@ def _totals(found: Reconciliation, symbol: str) -> dict[str, object]:
         "credited": f"{format_nano(found.credited_nano)} {symbol}",
         "difference": f"{format_nano(found.difference_nano)} {symbol}",
         "shortfall": "nothing was logged" if percent is None else f"{percent} %{over}",
+        **(held if found.held else {}),
         "not yet paid out": f"{format_nano(found.unpaid_nano)} {symbol}",
         "ledger is solvent": "yes" if found.solvent else "NO: run `royalty audit solvency`",
     }

@@ -36,6 +36,9 @@ INTEGERS = frozenset(
         "chain_units",
         "leaves",
         "settled_leaves",
+        "held_units",
+        "due_units",
+        "reported_units",
     }
 )
 DAYS = frozenset({"day", "from_day", "until_day"})

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MICRO = 10**6
 PASSED, CHANGED, EXCLUDED = "passed", "changed", "excluded"
+Place = tuple[int, int, int]  # file, line, day
 _LATE = ("double_click", "repeat_in_window", "over_cap")
 
 
@@ -81,35 +82,59 @@ def explain(
             for file, line, why, _ in found
             if why is not None
         }
-        for day in sorted({day for _, _, why, day in found if why is None}):
-            apply_rules(con, GOOD_ROWS, Period(day, day), policy, matcher, asked=period)
-            stories |= _Day(con, read, usage_id, period, matcher, policy).stories()
-            drop_judged(con)
+        good = [(file, line, day) for file, line, why, day in found if why is None]
+        stories |= tell(con, read, good, period, matcher, policy)
         return [stories[file, line] for file, line, _, _ in found], read
 
 
+def tell(
+    con: DuckDBPyConnection,
+    sources: Sequence[Source],
+    places: Sequence[Place],
+    period: Period,
+    matcher: WorkTable,
+    policy: Policy,
+) -> dict[tuple[int, int], Story]:
+    """Return the stories of rows that were read whole, by file and line.
+
+    The engine holds the rows of the sources, as this policy has them read, and the matcher's tables.
+    """
+    stories: dict[tuple[int, int], Story] = {}
+    for day in sorted({day for _, _, day in places}):
+        apply_rules(con, GOOD_ROWS, Period(day, day), policy, matcher, asked=period)
+        wanted = [(file, line) for file, line, on in places if on == day]
+        stories |= _Day(con, sources, wanted, period, matcher, policy).stories()
+        drop_judged(con)
+    return stories
+
+
 class _Day:
-    """The rows of an id on a day that has been judged."""
+    """Some rows of a day that has been judged, with those that they were judged beside.
+
+    These are few: in tables of their own they are looked up without reading the log for each row.
+    """
 
     def __init__(
         self,
         con: DuckDBPyConnection,
         sources: Sequence[Source],
-        usage_id: str,
+        wanted: Sequence[tuple[int, int]],
         period: Period,
         matcher: WorkTable,
         policy: Policy,
     ) -> None:
-        self.con, self.sources, self.usage_id = con, sources, usage_id
+        self.con, self.sources, self.wanted = con, sources, wanted
         self.period, self.matcher, self.policy = period, matcher, policy
 
     def stories(self) -> dict[tuple[int, int], Story]:
         """Return the story of each row, by file and line."""
+        listed = ", ".join(f"({int(file)}, {int(line)})" for file, line in self.wanted)
+        for name, sql in _beside_sql(listed, self.policy).items():
+            self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
         found = self.con.execute(
-            "SELECT judged.*, read.watched_us AS read_us, read.union_us AS seen_us"
-            " FROM judged JOIN rows AS read ON judged.file = read.file AND judged.line = read.line"
-            " WHERE judged.usage_id = ? ORDER BY judged.file, judged.line",
-            [self.usage_id],
+            "SELECT told.*, read.watched_us AS read_us, read.union_us AS seen_us"
+            " FROM told JOIN rows AS read ON told.file = read.file AND told.line = read.line"
+            " ORDER BY told.file, told.line"
         )
         names = [column[0] for column in found.description]
         rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -168,10 +193,11 @@ class _Day:
 
     def _duplicate(self, row: dict[str, Any]) -> str:
         day = row["day"]
+        same, values = _same_id(row)
         others = self.con.execute(
-            "SELECT file, line, day FROM rows WHERE malformed IS NULL AND usage_id = ?"
-            " AND day BETWEEN ? AND ? AND NOT (file = ? AND line = ?) ORDER BY day, file, line",
-            [self.usage_id, day - 1, day, row["file"], row["line"]],
+            f"SELECT file, line, day FROM alike WHERE {same} AND NOT (file = ? AND line = ?)"
+            " ORDER BY day, file, line",
+            [*values, row["file"], row["line"]],
         ).fetchall()
         before = [other for other in others if other[2] < day]
         if before:
@@ -182,9 +208,8 @@ class _Day:
             )
             return f"no row of {format_day(day - 1)} has its id" + more
         (first,) = self.con.execute(
-            "SELECT file, line FROM judged WHERE usage_id = ?"
-            " AND (reason IS NULL OR reason <> 'duplicate')",
-            [self.usage_id],
+            f"SELECT file, line FROM judged WHERE {same} AND (reason IS NULL OR reason <> 'duplicate')",
+            values,
         ).fetchall()
         return f"of the rows with its id on {format_day(day)}, {self._place(first)} counts"
 
@@ -232,7 +257,7 @@ class _Day:
         """Return (file, line, start, reason) of rows of the same `who`, work, kind and day, in order."""
         listed = ", ".join(f"'{reason}'" for reason in reasons)
         return self.con.execute(
-            f"SELECT file, line, started_us, reason FROM judged WHERE {who} = ? AND catalogue = ?"
+            f"SELECT file, line, started_us, reason FROM near WHERE {who} = ? AND catalogue = ?"
             f" AND index = ? AND kind = ? AND day = ? AND (reason IS NULL OR reason IN ({listed}))"
             " ORDER BY started_us, usage_id NULLS FIRST, work",
             [row[who], row["catalogue"], row["index"], row["kind"], row["day"]],
@@ -277,6 +302,30 @@ class _Day:
     def _place(self, row: Sequence[Any]) -> str:
         path = self.sources[row[0]].path
         return f"line {row[1]}" if len(self.sources) == 1 else f"{path.name} line {row[1]}"
+
+
+def _beside_sql(listed: str, policy: Policy) -> dict[str, str]:
+    """Return the SQL of the rows that are told, of those of their ids, and of those of their viewers."""
+    session = ""
+    if policy.repeat_seconds is not None:
+        session = " OR (session <> '' AND session IN (SELECT session FROM told))"
+    return {
+        "told": f"SELECT * FROM judged WHERE (file, line) IN ({listed})",
+        "alike": "SELECT file, line, day, usage_id, identity, work, kind, started_us FROM rows"
+        " WHERE malformed IS NULL AND CASE WHEN usage_id IS NULL THEN (identity, started_us) IN"
+        " (SELECT (identity, started_us) FROM told) ELSE usage_id IN (SELECT usage_id FROM told) END"
+        " AND day BETWEEN (SELECT min(day) - 1 FROM told) AND (SELECT max(day) FROM told)",
+        "near": f"SELECT * FROM judged WHERE identity IN (SELECT identity FROM told){session}",
+    }
+
+
+def _same_id(row: dict[str, Any]) -> tuple[str, list[Any]]:
+    """Return the SQL test, and its values, of rows with the id of a row, or alike where the log has no ids."""
+    if row["usage_id"] is not None:
+        return "usage_id = ?", [row["usage_id"]]
+    names = ("identity", "work", "kind", "started_us")
+    test = " AND ".join(f"{name} = ?" for name in names)
+    return f"usage_id IS NULL AND {test}", [row[name] for name in names]
 
 
 def _place_of(row: dict[str, Any], company: Sequence[Any]) -> int:

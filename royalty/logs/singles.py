@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from royalty.days import Period
 from royalty.logs.counting import GOOD_ROWS, batches_of_days
+from royalty.logs.explaining import Rule, tell
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import engine, one_row, read_rows
@@ -27,8 +28,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Judged(NamedTuple):
-    """One row of a log: `reason` is why it does not count, None where it does; then `place` is its number
-    among the rows of its viewer, work, kind and day that count (None without a viewer).
+    """One row of a log: `reason` is why it does not count, None where it does.
 
     `written` is the work as the log writes it. Times are microseconds. Who saw it is left out.
     """
@@ -45,7 +45,6 @@ class Judged(NamedTuple):
     duration_us: int | None
     units: int
     reason: str | None
-    place: int | None
 
     @property
     def started_at(self) -> str:
@@ -55,9 +54,13 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Rows that count, drawn out of `qualified` of them; `sources` carry SHA-256 and rows."""
+    """Rows that count, drawn out of `qualified` of them; `sources` carry SHA-256 and rows.
+
+    `rules` says of each row what every rule and step of the policy said of it, in their order.
+    """
 
     rows: tuple[Judged, ...]
+    rules: tuple[tuple[Rule, ...], ...]
     qualified: int
     sources: tuple[Source, ...]
 
@@ -78,7 +81,7 @@ def draw(
     the log cannot be read.
     """
     with engine() as con:
-        read = read_rows(con, sources)
+        read = read_rows(con, sources, policy=policy)
         con.execute(f"CREATE TEMP TABLE drawn ({_COLUMNS}, digest VARCHAR)")
         qualified = 0
         for _ in _each_judged(con, period, matcher, policy):
@@ -88,7 +91,11 @@ def draw(
         rows = con.execute(
             f"SELECT * EXCLUDE (digest) FROM drawn ORDER BY {_ORDER} LIMIT {int(number)}"
         ).fetchall()
-        return Drawn(tuple(_judged(row, read) for row in rows), qualified, tuple(read))
+        drawn = tuple(_judged(row, read) for row in rows)
+        places = [(row[0], row[1], one.day) for row, one in zip(rows, drawn, strict=True)]
+        stories = tell(con, read, places, period, matcher, policy)
+        rules = tuple(stories[file, line].rules for file, line, _ in places)
+        return Drawn(drawn, rules, qualified, tuple(read))
 
 
 def find(
@@ -105,7 +112,7 @@ def find(
     With `within_us` also rows of the same work and kind that started at most so much earlier or later.
     """
     with engine() as con:
-        read = read_rows(con, sources)
+        read = read_rows(con, sources, policy=policy)
         con.execute(f"CREATE TEMP TABLE found ({_COLUMNS})")
         if wanted is not None:
             con.execute(_WANTED)
@@ -152,7 +159,7 @@ _NAMES = (
 _COLUMNS = (
     "file INTEGER, line BIGINT, usage_id VARCHAR, work VARCHAR, catalogue BIGINT, index BIGINT,"
     " kind UTINYINT, started_us BIGINT, day INTEGER, watched_us BIGINT, duration_us BIGINT, units HUGEINT,"
-    " reason VARCHAR, place BIGINT"
+    " reason VARCHAR"
 )
 _ORDER = "digest, started_us, file, line"
 _WORD = " ".join(f"WHEN {kind.value} THEN '{kind.word}'" for kind in Kind)
@@ -164,23 +171,11 @@ CREATE TEMP TABLE wanted (usage_id VARCHAR, catalogue BIGINT, index BIGINT, kind
 
 
 def _draw_sql(number: int) -> str:
-    """The smallest digests of a lot of days, with their place among the rows that count of their viewer."""
+    """The smallest digests of a lot of days."""
     return f"""
 INSERT INTO drawn
-WITH chosen AS (
-  SELECT *, sha256(? || '|' || {_ID}) AS digest FROM judged WHERE reason IS NULL
-  ORDER BY {_ORDER} LIMIT {int(number)}
-), company AS (
-  SELECT chosen.file, chosen.line, count(*) AS place
-  FROM chosen JOIN judged AS other ON other.reason IS NULL AND other.identity = chosen.identity
-    AND other.catalogue = chosen.catalogue AND other.index = chosen.index AND other.kind = chosen.kind
-    AND other.day = chosen.day AND (other.started_us, coalesce(other.usage_id, ''), other.work)
-      <= (chosen.started_us, coalesce(chosen.usage_id, ''), chosen.work)
-  GROUP BY chosen.file, chosen.line
-)
-SELECT {", ".join(f"chosen.{name}" for name in _NAMES.split(", "))}, chosen.units, chosen.reason, company.place,
-  chosen.digest
-FROM chosen LEFT JOIN company ON chosen.file = company.file AND chosen.line = company.line"""
+SELECT {_NAMES}, units, reason, sha256(? || '|' || {_ID}) AS digest FROM judged WHERE reason IS NULL
+ORDER BY {_ORDER} LIMIT {int(number)}"""
 
 
 def _find_sql(within_us: int | None) -> str:
@@ -190,14 +185,14 @@ def _find_sql(within_us: int | None) -> str:
   OR EXISTS (SELECT 1 FROM wanted WHERE wanted.catalogue = judged.catalogue AND wanted.index = judged.index
     AND wanted.kind = judged.kind AND {int(within_us)} > 0
     AND abs(wanted.started_us - judged.started_us) <= {int(within_us)})"""
-    return f"INSERT INTO found SELECT {_NAMES}, units, reason, NULL FROM judged WHERE {test}"
+    return f"INSERT INTO found SELECT {_NAMES}, units, reason FROM judged WHERE {test}"
 
 
 def _judged(row: Sequence[Any], read: Sequence[Source]) -> Judged:
     file, line, usage_id, written, catalogue, index, kind, started, day, watched, duration = row[
         :11
     ]
-    units, reason, place = row[11:]
+    units, reason = row[11:]
     return Judged(
         source=read[file],
         line=line,
@@ -211,5 +206,4 @@ def _judged(row: Sequence[Any], read: Sequence[Source]) -> Judged:
         duration_us=duration,
         units=0 if units is None else int(units),
         reason=reason,
-        place=place,
     )

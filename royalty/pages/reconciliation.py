@@ -6,25 +6,28 @@ Every figure stands in a `data` element whose value is the exact integer (nano-t
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from royalty.breakdown import DayRow, Sum, WorkRow, largest
 from royalty.days import format_day
 from royalty.findings import MEANING, Finding, Reason, sentence, shortfall_percent, summary
+from royalty.heldback import MEANING as HELD_MEANING
+from royalty.heldback import NAME as HELD_NAME
+from royalty.heldback import HeldBack, most_held
 from royalty.money import counted, format_nano
 from royalty.pages import charts
 from royalty.pages.markup import Child, Html, document, element, foreign, join, plain
 from royalty.pages.style import STYLE
-from royalty.pages.words import ADVICE, rule_of
+from royalty.pages.words import ADVICE, HELD_ADVICE, rule_of
 from royalty.usage import Kind
 
 if TYPE_CHECKING:
     from royalty.reconcile import Reconciliation
 
-FINDINGS_SHOWN = 20  # of each reason, those of the largest difference
+FINDINGS_SHOWN = 20  # of each reason, those of the largest difference; and of what is held
 WORKS_SHOWN = 15
 DAYS_SHOWN = 62  # a longer period is shown by month
 FILES_SHOWN = 50
@@ -187,7 +190,7 @@ def _answer(found: Reconciliation) -> Iterator[Child]:
     token = _token(found)
     units = [counted(n, UNITS[kind]) for kind, n in found.units_logged.items() if n]
     yield "The log holds "
-    yield f"{', '.join(units)} that qualify" if units else "nothing that qualifies"
+    yield f"{', '.join(units)} that {_due(found)}" if units else f"nothing that {_due(found, 's')}"
     yield ", worth "
     yield money(found.logged_nano)
     yield f" {token}; the chain credited "
@@ -198,6 +201,10 @@ def _answer(found: Reconciliation) -> Iterator[Child]:
     over = "above" if found.over_threshold else "not above"
     if percent is not None:
         yield f" {token}, a shortfall of {percent} %, {over} the threshold of {found.basis.threshold} %"
+    if found.held:
+        yield ". Apart from that the policy holds "
+        yield money(found.held_amount_nano)
+        yield f" {token} until a person has looked, which is no difference"
     yield ". The ledger is "
     yield (
         element("strong", "solvent", class_="yes")
@@ -206,6 +213,13 @@ def _answer(found: Reconciliation) -> Iterator[Child]:
     )
     yield (
         ": it holds " + ("at least" if found.solvent else "less than") + " what it owes everybody."
+    )
+
+
+def _due(found: Reconciliation, ending: str = "") -> str:
+    """Return what is said of units: where some that qualify are held, the others are due."""
+    return (
+        ("is due" if ending else "are due") if found.held else f"qualif{'ies' if ending else 'y'}"
     )
 
 
@@ -258,6 +272,7 @@ def _totals(found: Reconciliation) -> Iterator[Child]:
     yield _table("Log less chain: a positive difference is owed", columns, rows, last=True)
     percent = found.shortfall_percent
     facts: list[tuple[str, Child]] = [
+        *_held_facts(found),
         ("Shortfall", "nothing was logged" if percent is None else f"{percent} %"),
         (
             f"Above the threshold of {found.basis.threshold} %",
@@ -275,6 +290,18 @@ def _totals(found: Reconciliation) -> Iterator[Child]:
         ),
     ]
     yield _facts(facts)
+
+
+def _held_facts(found: Reconciliation) -> Iterator[tuple[str, Child]]:
+    if found.held:
+        kinds = [kind for kind, units in found.units_held.items() if units]
+        for kind in kinds:
+            held = join(
+                [number(found.units_held[kind], f"units_held.{kind}"), ", not in the log's above"]
+            )
+            yield f"{KINDS[kind]} held", held
+        amount = money(found.held_amount_nano, "held_amount_nano")
+        yield "Worth of what is held", join([amount, f" {_token(found)}, which is no difference"])
 
 
 def _facts(facts: Iterable[tuple[str, Child]]) -> Html:
@@ -303,7 +330,60 @@ def _findings(found: Reconciliation) -> Iterator[Child]:
             ),
             class_="soft",
         )
+    yield from _held(found, titles)
     yield from _notes(found)
+
+
+def _held(found: Reconciliation, titles: dict[str, str]) -> Iterator[Child]:
+    """Show what the policy keeps back, apart from the findings and in no colour of theirs."""
+    if not found.held:
+        return
+    shown = most_held(found.held, FINDINGS_SHOWN)
+    places = _places(one.amount_nano for one in shown)
+    columns = [
+        Column("Work"),
+        Column("Day", "day beside"),
+        Column("Kind", "beside"),
+        Column("Log", "n"),
+        Column("Reported", "n"),
+        Column("Held", "n"),
+        Column(f"Worth, {_token(found)}", "n"),
+    ]
+    caption = f"Rows of {HELD_NAME}, those of most money first"
+    if len(found.held) > len(shown):
+        caption = (
+            f"The {len(shown)} rows of most money; {len(found.held) - len(shown):,} more are in held.csv,"
+            " which --out DIR writes"
+        )
+    yield element(
+        "div",
+        element(
+            "h3",
+            element("span", "Held, no finding: ", element("code", HELD_NAME)),
+            element("span", money(found.held_amount_nano), f" {_token(found)}"),
+        ),
+        element("p", f"{HELD_MEANING[0].upper()}{HELD_MEANING[1:]}. ", _commands(HELD_ADVICE)),
+        _table(caption, columns, (_held_row(one, titles, places) for one in shown)),
+        class_="reason",
+    )
+
+
+def _held_row(one: HeldBack, titles: dict[str, str], places: int) -> tuple[Child, ...]:
+    day, kind, work = format_day(one.day), one.kind.word, str(one.work)
+    return (
+        join(
+            [
+                _work(work, titles.get(work, "")),
+                element("span", f"{day} {kind}", class_="title below"),
+            ]
+        ),
+        day,
+        kind,
+        number(one.logged_units),
+        number(one.reported_units),
+        number(one.held_units),
+        _aligned(one.amount_nano, places),
+    )
 
 
 def _reason(
@@ -591,6 +671,7 @@ def _method(found: Reconciliation) -> Iterator[Child]:
             ("An excerpt counts from", "1 s, each whole second once"),
             ("Repeats", f"of views that follow within {policy['double_click']['seconds']} s the last counts"),
             ("Most of one viewer, work, kind and day", str(policy["cap"]["per_viewer_work_day"])),
+            *_spike(policy),
         ]
     )  # fmt: skip
     yield element("h3", "What this does not show")
@@ -599,6 +680,15 @@ def _method(found: Reconciliation) -> Iterator[Child]:
         "Whether the log is complete: views that were never written into it are found with a log that"
         " somebody else kept, or with seeded views. Whether those who registered a work own it.",
     )
+
+
+def _spike(policy: Mapping[str, Any]) -> Iterator[tuple[str, Child]]:
+    if spike := policy.get("spike"):
+        said = (
+            f"what a work has on a day beyond {spike['multiple']} x the median of the {spike['days']} days"
+            f" before + {spike['above']}"
+        )
+        yield "Held until a person has looked", said
 
 
 def _digests(found: Reconciliation) -> Iterator[Child]:
@@ -676,6 +766,7 @@ def _again(found: Reconciliation) -> Iterator[Child]:
 def _folder(found: Reconciliation) -> Iterator[Child]:
     """Say what the folder where it was made knew, which another does not."""
     ids, accepted = found.basis.folder_ids, found.basis.accepted
+    released = found.basis.folder_released
     if ids:
         yield element(
             "p",
@@ -689,6 +780,12 @@ def _folder(found: Reconciliation) -> Iterator[Child]:
             "p",
             f"It also knew that the platform had accepted {counted(accepted, 'catalogue')}, and counted no"
             " other; elsewhere every catalogue counts.",
+        )
+    if released:
+        yield element(
+            "p",
+            f"And it knew that {counted(released, 'spike')} of these days had been let go; elsewhere only the"
+            " evidence of a batch and the chain say so.",
         )
 
 

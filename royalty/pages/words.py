@@ -27,6 +27,11 @@ ADVICE: dict[Reason, str] = {
     Reason.UNSETTLED: "Anybody who has the tally's data can settle it: `royalty tally settle`.",
 }
 
+HELD_ADVICE = (
+    "Ask the platform whether somebody has looked at these days: `royalty usage report` with"
+    " `--release WORK:DAY` lets such a day go and sends the rest. Until then it is neither due nor paid."
+)
+
 
 def rule_of(reason: str, policy: Mapping[str, Any]) -> str:
     """Return what excluded a row, with the policy's own numbers; '' for a reason that is not known here."""

@@ -127,9 +127,35 @@ def test_the_evidence_names_the_format_and_reconciles_under_it_alone(here: World
     assert json.loads(columns.read_bytes())["format"] == "cloudfront:2"
     asked = {"since": DAY, "until": DAY, "platform": here.platform, **options}
     auditor = here.session("dev3")
-    assert auditor.reconcile(path, **asked).findings == ()
+    found = auditor.reconcile(path, **asked)
+    assert found.findings == ()
+    assert "--format cloudfront:2" in " ".join(found.basis.command)
     other = auditor.reconcile(path, **{**asked, "format": "cloudfront"})
     assert {row.reason.value for row in other.findings} == {"not_in_log", "unmatched_work"}
+
+
+def test_an_audit_of_single_plays_reads_the_log_as_it_is_told(here: World, run: Run) -> None:
+    stems = [f"/{here.work()}/720p/{at}.ts" for at in range(10)]
+    lines = [request(9 * at, cs_uri_stem=stem, date=DAY) for at, stem in enumerate(stems)]
+    path = cloudfront_log(here.folder / "requests", *lines)
+    (here.folder / "map.csv").write_text(f"platform_id,work\n/{here.work()},{here.work()}\n")
+    here.as_platform().usage.report(path, day=DAY, works="map.csv", format="cloudfront:2")
+    told = ("--works", "map.csv", "--platform", here.platform, "--format", "cloudfront:2")
+    words = ("audit", "sample", 3, "requests", "--seed", "s", "--since", DAY, "--until", DAY)
+    found = run(*words, *told)
+    assert [(row["work"], row["units"], row["reasons"]) for row in found["rows"]] == [
+        (here.work(), 1, [])
+    ]
+    assert run(*words, *told[:-2], exit=0)["drawn"] == 0, "as its content says, it is of no work"
+    start = found["rows"][0]["started_at"]
+    here.log("played.csv", [("mine", 0, "view", start, 60, "auditor")])
+    seek = ("audit", "seed", "--check", "played.csv", "requests", "--within", 5)
+    assert run(*seek, *told)["states"] == {"paid": 1}
+    assert run(*seek, *told[:-2], exit=1)["states"] == {"not_logged": 1}
+    for asked in (words, seek):
+        refused = run(*asked, *told[:-1], "vlc", exit=2)
+        assert "known: native" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
 
 
 def test_sums_are_checked_apart_and_never_reported(here: World, run: Run) -> None:

@@ -272,6 +272,40 @@ def test_a_spike_is_held_until_it_is_released_and_stays_so(
     assert (made["held"], here.views_on_chain()) == ([], [9, 1, 0])
 
 
+def test_reconcile_holds_what_the_report_held_until_it_is_released(
+    here: World, usage: Run, run: Run, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(SPIKE)
+    options = ("--day", DAY, "--policy", policy)
+    log = here.views("views.csv", 5, 1)
+    usage("report", log, *options, exit=1)
+    words = ("reconcile", log, "--since", DAY, "--until", DAY, "--policy", policy)
+    told = run(*words, exit=1).document
+    (row,) = told["held"]
+    assert (row["reason"], row["work"], row["day"], row["kind"], row["held_units"]) == (
+        *("spike_hold", here.work(0), DAY, "view", 4),
+    )
+    assert (row["amount_nano"], row["amount"]) == ("12000000", "0.012")
+    assert (told["findings"], told["units_held"]["view"], told["held_amount"]) == ([], 4, "0.012")
+    assert (told["difference_nano"], told["shortfall_percent"]) == ("0", "0.0000")
+    shown = run(*words, json=False, exit=1).stdout
+    assert "No findings." in shown
+    assert "held until a person lets it go; no finding" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    strict = run(*words[:-2], exit=1).document
+    assert [row["reason"] for row in strict["findings"]] == ["under_reported"]
+
+    usage("report", log, *options, "--release", f"{here.work(0)}:{DAY}")
+    told = run(*words).document
+    assert (told["findings"], told["held"], told["held_amount_nano"]) == ([], [], "0")
+    late = here.views("late.csv", 9, 1)
+    told = run("reconcile", late, *words[2:], exit=1).document
+    (row,) = told["findings"]
+    assert (row["reason"], row["logged_units"], row["chain_units"]) == ("under_reported", 9, 5)
+    assert told["held"] == []
+
+
 def test_the_days_before_say_what_is_usual(here: World, usage: Run, tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text(SPIKE + "[cap]\nper_viewer_work_day = 99\n")

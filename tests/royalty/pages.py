@@ -172,6 +172,14 @@ def same_figures(page: Node, document: Mapping[str, Any]) -> None:
     for side in ("units_logged", "units_chain"):
         for kind, count in document[side].items():
             assert found.pop(f"{side}.{kind}") == (str(count), f"{count:,}")
+    if document["held"]:
+        for kind, count in document["units_held"].items():
+            if count:
+                assert found.pop(f"units_held.{kind}") == (str(count), f"{count:,}")
+        assert found.pop("held_amount_nano") == (
+            str(document["held_amount_nano"]),
+            document["held_amount"],
+        )
     for reason, count in document["excluded"].items():
         assert found.pop(f"excluded.{reason}") == (str(count), f"{count:,}")
     for name in ("logged", "credited", "difference", "unpaid"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from royalty import logs
-from royalty.logs import Policy, robots
+from royalty.logs import Columns, Policy, robots
 from royalty.logs.explaining import explain
 from royalty.logs.policy import REASONS
-from tests.royalty.counted import EVE, count, matcher, period
+from royalty.logs.singles import draw
+from tests.royalty.counted import DAY, EVE, count, matcher, period
 from tests.royalty.counted import row as plain
 from tests.royalty.counted import write as write_plain
 from tests.royalty.test_steps import EVERY, ROBOTS, step, write
@@ -181,3 +182,72 @@ def test_the_story_of_a_row_is_what_the_count_says(tmp_path):
         reason: found.count(reason) for reason in set(found) if reason
     }
     assert found.count(None) == counted.qualified
+
+
+def drawn(path, policy, number=9):
+    found = draw(
+        logs.find_sources([path]), period(), matcher(), policy, seed="s", number=number
+    )  # fmt: skip
+    return {row.line: rules for row, rules in zip(found.rows, found.rules, strict=True)}
+
+
+def test_a_drawn_row_is_told_by_every_rule_and_step_as_it_is_explained(tmp_path):
+    policy = Policy.of(EVERY)
+    rows = [
+        step(sections="0-50 40-90", watched_seconds=600, duration_seconds=70),
+        step("b", "11:00:00", viewer="other"),
+        step("b", "11:00:01", viewer="other"),
+        step("c", "13:00:01", viewer="other"),
+        step("bad", status="404"),
+    ]
+    path = write(tmp_path, rows)
+    found = drawn(path, policy)
+    assert sorted(found) == [2, 3, 5]
+    names = [rule.rule for rule in found[2]]
+    assert [name for name in names if name != "watched"] == list(policy.reasons)
+    assert names.index("watched") == names.index("below_threshold") - 1
+    for usage_id in ("a", "b", "c"):
+        for story in told(path, usage_id, policy):
+            if story.reason is None:
+                assert found[story.line] == story.rules
+    assert dict(rule[::2] for rule in found[3])["duplicate"].endswith("1 other row not")
+    assert "after line 3 of its session" in dict(rule[::2] for rule in found[5])["repeat_in_window"]
+
+
+def test_a_drawn_row_of_a_log_without_ids_is_told_by_what_it_is(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "work,started_at,watched_seconds,viewer\n"
+        f"film,{DAY}T10:00:00Z,40,ann\n"
+        f"film,{DAY}T10:00:00Z,50,ann\n"
+        f"film,{DAY}T10:00:00Z,40,bob\n"
+    )
+    names = ("work", "started_at", "watched_seconds", "viewer")
+    columns = Columns.of({name: name for name in names})
+    sources = logs.find_sources([path], columns)
+    found = draw(sources, period(), matcher(), Policy(), seed="s", number=9)
+    said = {
+        row.line: dict(rule[::2] for rule in rules)["duplicate"]
+        for row, rules in zip(found.rows, found.rules, strict=True)
+    }
+    assert sorted(said) == [2, 4]
+    assert said[2].endswith("it counts, and 1 other row not")
+    assert said[4] == "no row of 2026-11-18 has its id"
+
+
+def test_a_row_is_told_beside_rows_of_its_session_whoever_saw_them(tmp_path):
+    policy = Policy.of({"repeat": {"seconds": 3600}})
+    rows = [
+        plain(viewer="ann", session="s"),
+        plain("b", "12:00:00", viewer="bob", session="s"),
+        plain("c", "12:30:00", viewer="cy", session="s"),
+    ]
+    path = write(tmp_path, rows)
+    assert [rule.detail for rule in drawn(path, policy)[3] if rule.rule == "repeat_in_window"] == [
+        "it starts 7200 s after line 2 of its session, which counts > 3600 s"
+    ]
+    assert last(told(path, "c", policy)) == (
+        "repeat_in_window",
+        "excluded",
+        "it starts 1800 s after line 3 of its session, which counts <= 3600 s",
+    )

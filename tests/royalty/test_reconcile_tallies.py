@@ -114,6 +114,41 @@ def test_settled_leaves_count_on_their_own_days_as_far_as_asked_for(scene: Scene
     assert findings_of(short) == [("not_in_log", f"{scene.catalogue}/0", -7 * TARIFF.view)]
 
 
+def test_open_leaves_of_days_before_say_what_is_usual_where_their_data_are_at_hand(
+    scene: Scene,
+) -> None:
+    """Without the data the rest is held, and a note says what may make it less."""
+    policy, work = scene.folder / "policy.toml", str(scene.work())
+    policy.write_text("[spike]\nmultiple = 2\nabove = 10\ndays = 5\n")
+    place = scene.folder / "evidence"
+    posted = post_rows(scene, [(scene.day, work, VIEW, 30)], place=place)
+    scene.report(scene.day + 1, [(scene.work(), VIEW, 10)])
+    rows = [(scene.day + 1, work, VIEW, 90)]
+    asked = {"policy": policy, "since": format_day(scene.day + 1)}
+    found = scene.reconcile(rows, **asked)
+    assert (findings_of(found), [one.held_units for one in found.held]) == ([], [80])
+    (note,) = found.notes
+    assert note.startswith(f"batch {posted.batch}: what waits in its unsettled leaves")
+    known = scene.reconcile(rows, **asked, evidence=place)
+    (row,) = [row for row in findings_of(known) if row[0] == "under_reported"]
+    assert row == ("under_reported", work, 60 * TARIFF.view)
+    assert [one.held_units for one in known.held] == [20]
+    posted.settle(scene.producer)
+    settled = scene.reconcile(rows, **asked)
+    assert (findings_of(settled), settled.notes) == ([row], ())
+
+
+def test_what_waits_in_an_open_leaf_is_unsettled_and_not_held(scene: Scene) -> None:
+    policy, work = scene.folder / "policy.toml", str(scene.work())
+    policy.write_text("[spike]\nmultiple = 2\nabove = 10\ndays = 5\n")
+    post_rows(scene, [(scene.day, work, VIEW, 10)], place=scene.folder / "data")
+    rows = [(scene.day, work, VIEW, 90)]
+    found = scene.reconcile(rows, policy=policy, evidence=scene.folder / "data")
+    assert ("unsettled", work, 10 * TARIFF.view) in findings_of(found)
+    assert [(one.held_units, one.reported_units) for one in found.held] == [(80, 10)]
+    assert "under_reported" not in [row[0] for row in findings_of(found)]
+
+
 def test_a_tally_and_a_report_of_the_same_usage_are_too_much(scene: Scene) -> None:
     rows = usage_of(scene)
     report_all(scene, rows)

@@ -68,6 +68,46 @@ def test_a_row_stands_on_its_line_of_its_log(here: Month) -> None:
         }
 
 
+def test_the_steps_of_the_policy_are_told_in_their_order(here: Month) -> None:
+    """A policy that needs a column of its own: the log is read for it, and no seeded play is asked for it."""
+    policy = here.folder / "policy.toml"
+    policy.write_text("[watched]\nat_most_duration = true\n[status]\naccepted = [200]\n")
+    for half in here.rows.values():
+        for at, row in enumerate(half):
+            row["status"] = "200" if at % 2 else "404"
+    names = [*next(iter(here.rows.values()))[0]]
+    for path, half in zip(here.logs, here.rows.values(), strict=True):
+        with path.open("w", newline="") as file:
+            csv.DictWriter(file, names).writeheader()
+            csv.DictWriter(file, names).writerows(half)
+    here.report(here.plans())
+    found = drawn(here, 10_000, policy=policy)
+    kept = {row["usage_id"] for half in here.rows.values() for row in half[1::2]}
+    assert {one.row.usage_id for one in found.rows} == kept & counting(here)
+    view = next(one for one in found.rows if one.row.kind.word == "view")
+    assert list(view.rules) == [
+        *("malformed", "duplicate", "outside_period", "unmatched_work", "status_code"),
+        *("watched", "below_threshold", "double_click", "over_cap"),
+    ]
+    assert view.rules["status_code"] == "status 200; accepted: 200"
+
+
+def test_a_row_of_whose_cell_the_policy_holds_units_says_so(here: Month) -> None:
+    from royalty.samples import sentence
+
+    policy = here.folder / "policy.toml"
+    policy.write_text("[spike]\nmultiple = 0\nabove = 0\n")
+    platform = here.platform.account.address
+    here.report(here.plans()[:1])
+    found = drawn(here, 10_000, policy=policy, platform=platform)
+    held = [one for one in found.rows if one.held_units]
+    assert held
+    assert all(not one.reasons for one in held)
+    assert found.findings
+    assert held[0].document()["spike_hold_units"] == held[0].held_units
+    assert "the policy holds units" in sentence(found)
+
+
 def test_money_is_followed_from_the_row_to_the_transfer(here: Month) -> None:
     """Reported, allocated and paid: every amount here is computed without the package."""
     numbers = here.report(here.plans())

@@ -245,6 +245,27 @@ def test_a_play_that_a_rule_excludes_there_is_not_counted(here: Month) -> None:
     assert (one.play.usage_id, one.detail) == (first["usage_id"], "double_click")
 
 
+def test_a_step_of_the_policy_judges_the_row_of_a_play_and_not_its_plan(here: Month) -> None:
+    """A plan has no column of status: it counts by itself, the log's row does where the step says so."""
+    path = played(here, 4)
+    here.report(here.plans())
+    ids = sorted(row["usage_id"] for row in plays_of(path))
+    for log in here.logs:
+        with log.open(newline="") as file:
+            rows = [row | {"status": "404" if row["usage_id"] == ids[0] else "200"}
+                    for row in csv.DictReader(file)]  # fmt: skip
+        with log.open("w", newline="") as file:
+            writer = csv.DictWriter(file, [*rows[0]])
+            writer.writeheader()
+            writer.writerows(rows)
+    policy = here.folder / "policy.toml"
+    policy.write_text("[status]\naccepted = [200]\n")
+    logs = [str(log) for log in here.logs]
+    found = check(here.auditor(), path, logs, works=here.works, policy=policy)
+    told = {one.play.usage_id: (one.state, one.detail) for one in found.plays}
+    assert told == dict.fromkeys(ids, ("paid", "")) | {ids[0]: ("not_counted", "status_code")}
+
+
 def test_plays_under_other_ids_are_found_by_time_where_that_is_asked_for(here: Month) -> None:
     path = played(here)
     for at, row in enumerate(here.rows["late.csv"][-6:]):

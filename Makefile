@@ -18,10 +18,11 @@ export SOLCX_BINARY_PATH := $(CURDIR)/.toolchain/solcx
 
 PACKAGE_ENV := .venv/.installed
 BROWNIE_ENV := .venv-brownie/.installed
+SPARK_ENV := .venv-spark/.installed
 NODE_ENV := node_modules/.installed
 BROWSER := .toolchain/browser/.installed
 
-.PHONY: help setup demo test test-package test-contracts lint contracts gas docs clean
+.PHONY: help setup demo test test-package test-contracts test-spark lint contracts gas docs clean
 .PHONY: test-lowest test-newest locks format deletions faults faults-nightly browser look
 
 help: ## list these targets
@@ -32,7 +33,7 @@ setup: $(PACKAGE_ENV) $(BROWNIE_ENV) $(NODE_ENV) ## install what is missing; a s
 demo: $(PACKAGE_ENV) $(NODE_ENV) ## real usage of works into payouts on a local chain, reconciled
 	.venv/bin/royalty demo
 
-test: test-contracts test-package faults ## every test
+test: test-contracts test-package faults ## every test, save those on Spark
 
 test-package: $(PACKAGE_ENV) $(NODE_ENV) $(BROWSER) ## the Python package, its command line and whole runs on Anvil
 	$(PY) -m pytest -n 2 --dist loadscope --max-worker-restart=0 $(PYTEST)
@@ -45,6 +46,10 @@ test-contracts: $(BROWNIE_ENV) $(NODE_ENV) ## the contracts, under forge and und
 	@forge test --list $(FORGE) | grep -qE '^ +(test|invariant)' || { echo "forge found no tests"; exit 1; }
 	forge test $(FORGE)
 	$(BROWNIE) test $(BROWNIE_TEST)
+
+test-spark: $(SPARK_ENV) $(NODE_ENV) ## counting on Spark beside DuckDB; needs Java 17 or later on this machine
+	@java -version >/dev/null 2>&1 || { echo "no Java: install a JRE of 17 or later, such as openjdk-17-jre-headless"; exit 1; }
+	.venv-spark/bin/python -m pytest --durations=5 tests/spark $(SPARK)
 
 lint: $(PACKAGE_ENV) $(NODE_ENV) ## style, types, lock files, and artifacts in step with the contracts
 	.venv/bin/ruff check .
@@ -96,6 +101,8 @@ UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11
 
 locks: $(PACKAGE_ENV) $(NODE_ENV)
 	$(UV_COMPILE) pyproject.toml requirements/dev.in --output-file requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra spark requirements/spark.in --constraint requirements/dev.txt \
+	  --output-file requirements/spark.txt
 	for name in build brownie node; do \
 	  $(UV_COMPILE) requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 	npm install --package-lock-only --ignore-scripts
@@ -119,6 +126,15 @@ locks: $(PACKAGE_ENV) $(NODE_ENV)
 	@.venv-brownie/bin/python $(PIP) -r requirements/build.txt
 	@BROWNIE_NOCOMPILE=1 .venv-brownie/bin/python $(PIP) --no-build-isolation \
 	  --no-binary eth-brownie -r requirements/brownie.txt
+	@touch $@
+
+# pyspark comes as source: it is built (copied, that is) with build.txt's tools. Its wheel is kept by pip.
+.venv-spark/.installed: requirements/spark.txt requirements/build.txt pyproject.toml
+	@echo "Setting up Spark's environment (.venv-spark), a download of 460 MB"
+	@"$(PYTHON)" -m venv --clear .venv-spark
+	@.venv-spark/bin/python $(PIP) -r requirements/build.txt
+	@.venv-spark/bin/python $(PIP) --no-build-isolation -r requirements/spark.txt
+	@.venv-spark/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Node of 20 or later with npm: this machine's, else PyPI's.

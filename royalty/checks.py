@@ -75,6 +75,8 @@ def check(
     out: str | Path | None = None,
     max_excluded: str | int | None = None,
     progress: Progress | None = None,
+    engine: str = "duckdb",
+    master: str | None = None,
     **asked: Unpack[Asked],
 ) -> Check:
     """Return what logs come to over UTC days (both inclusive), at the deals of each day; sends nothing.
@@ -82,13 +84,14 @@ def check(
     `logs` is a file, a glob or several. `asked` are the days (`day`, or `since` and `until`), `works` a
     map, `columns` and `policy` TOML files, the `separator` of columns, and the `memory` to count in. `out`
     is a folder for `excluded.csv`: each excluded row with reason, file and line. `max_excluded` is a
-    percentage of the rows. Raises InputError for what is given (a day that is not over unless
-    `partial`), ChainError where the node does not answer.
+    percentage of the rows. `engine` counts: `duckdb` here, or `spark` on `master`. Raises InputError for
+    what is given (a day that is not over unless `partial`), ChainError where the node does not answer.
 
     >>> royalty.usage.check("views.csv", day="2026-11-19").amount_nano  # doctest: +SKIP
     """
-    from royalty.logs import add_up, are_sums, count
+    from royalty.logs import add_up, are_sums, counter
 
+    count = counter(engine, master)
     limit = None if max_excluded is None else _percent(max_excluded)
     question = read_question(logs, **asked)
     if not partial:

@@ -294,6 +294,8 @@ class Royalty:
         separator: str | None = None,
         format: str | None = None,
         memory: str | None = None,
+        engine: str = "duckdb",
+        master: str | None = None,
     ) -> Reconciliation:
         """Return what a log and the chain differ in over UTC days, both inclusive.
 
@@ -318,6 +320,8 @@ class Royalty:
             separator=separator,
             format=format,
             memory=memory,
+            engine=engine,
+            master=master,
         )
 
 

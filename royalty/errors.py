@@ -23,7 +23,8 @@ RoyaltyError
 │   └── JournalStopped          the journal and the chain disagree; nothing more is sent
 ├── StoreFailed             3   usage cannot be kept: a full disk, a lock that another process holds
 ├── Declined                4   the person at the prompt said no
-└── MissingProgram          3   a program that this command needs (Anvil) is not to be found
+├── EngineFailed            3   the engine that counts (a Spark cluster) does not answer, or fails
+└── MissingProgram          3   a program that this command needs (Anvil, Java) is not to be found
 """
 
 from __future__ import annotations
@@ -134,6 +135,10 @@ class FetchFailed(RoyaltyError):
 
 class StoreFailed(RoyaltyError):
     """Usage cannot be kept: a full disk, a lock that another process holds."""
+
+
+class EngineFailed(RoyaltyError):
+    """The engine that counts, a Spark cluster, does not answer or fails."""
 
 
 class Declined(RoyaltyError):

@@ -350,21 +350,24 @@ def reconcile(
     evidence: str | Path | None = None,
     threshold: str | int = 3,
     progress: Progress | None = None,
+    engine: str = "duckdb",
+    master: str | None = None,
 ) -> Reconciliation:
     """Return what a log and the chain differ in, over UTC days `since` to `until`, both inclusive.
 
     `works` is a map (`platform_id,work`), `platform` an address or account name (default: the only
     one that reported usage of the period), `evidence` the folder that `usage report --evidence`
     wrote; data of tallies may lie there, or in the platform's own folder. Amounts are ints of
-    nano-tokens. Raises InputError for what is given, ChainError where the
-    node does not answer.
+    nano-tokens. `engine` counts: `duckdb` here, or `spark` on `master`. Raises InputError for what is
+    given, ChainError where the node does not answer.
 
     >>> royalty.reconcile("views/*.parquet", since="2026-11-01", until="2026-11-30")  # doctest: +SKIP
     """
     from royalty.audit import solvency_at
-    from royalty.logs import count
+    from royalty.logs import counter
 
     limit = parse_threshold(threshold)
+    count = counter(engine, master)
     question = read_question(
         logs,
         since=since,

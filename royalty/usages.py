@@ -55,6 +55,8 @@ class Usage:
         partial: bool = False,
         out: str | Path | None = None,
         max_excluded: str | int | None = None,
+        engine: str = "duckdb",
+        master: str | None = None,
     ) -> Check:
         """Return what logs come to, sending nothing; see `royalty.checks.check`.
 
@@ -75,6 +77,8 @@ class Usage:
             partial=partial,
             out=out,
             max_excluded=max_excluded,
+            engine=engine,
+            master=master,
         )
 
     def explain(

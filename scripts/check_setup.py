@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("dev", "build", "brownie", "node")
+LOCKS = ("dev", "build", "brownie", "node", "spark")
 # Foundry's packages that not every registry serves; npm verifies those by what its registry says.
 UNHASHED = re.compile(r"node_modules/@foundry-rs/(anvil|forge)-(darwin|linux)-(amd64|arm64)$")
 HASHED_PLATFORM = "linux-amd64"
@@ -26,12 +26,13 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|w[o]rk)/\w")
 
 
 def requirements(name: str) -> list[Requirement]:
-    """What a lock must hold: its .in file's lines; for dev also pyproject.toml's dependencies."""
+    """What a lock must hold: its .in file's lines; for dev and spark also pyproject.toml's dependencies."""
     lines = (ROOT / f"requirements/{name}.in").read_text().splitlines()
     asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    if name == "dev":
+    if name in ("dev", "spark"):
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        asked += [Requirement(line) for line in project["dependencies"]]
+        lines = [*project["dependencies"], *project["optional-dependencies"].get(name, [])]
+        asked += [Requirement(line) for line in lines]
     return asked
 
 

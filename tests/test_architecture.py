@@ -45,6 +45,8 @@ KNOWN_BY: dict[str, set[str]] = {
     "fsspec": {"publishing"},
     "duckdb": READERS,
     "pyarrow": READERS,
+    "pyspark": {"logs"},
+    "py4j": {"logs"},
     "typer": {"cli"},
     "rich": {"cli"},
     "brownie": set(),
@@ -54,6 +56,7 @@ HEAVY = (
     "eth_account",
     "duckdb",
     "pyarrow",
+    "pyspark",
     "requests",
     "fsspec",
     "rich",
@@ -112,6 +115,16 @@ def test_a_module_imports_only_what_stands_below_it(name: str) -> None:
 @pytest.mark.parametrize("library", sorted(KNOWN_BY))
 def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
     assert {name for name, found in GRAPH.items() if "!" + library in found} <= KNOWN_BY[library]
+
+
+def test_only_the_engine_of_spark_imports_spark() -> None:
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in modules()
+        for name in imports(ast.parse(path.read_text()))
+        if name.split(".")[0] in ("pyspark", "py4j")
+    }
+    assert found == {"logs/sparkengine.py"}
 
 
 def test_nothing_imports_in_a_circle() -> None:

@@ -12,7 +12,9 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LISTED = "setup demo test test-package faults test-contracts lint contracts gas docs clean"
+LISTED = (
+    "setup demo test test-package faults test-contracts test-spark lint contracts gas docs clean"
+)
 
 
 @pytest.fixture(scope="module")

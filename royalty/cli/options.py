@@ -87,6 +87,17 @@ SEPARATOR = Annotated[
     typer.Option("--separator", metavar="CHAR", help="Between columns; default from the header."),
 ]
 
+ENGINE = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="NAME", help="What counts: duckdb, or spark (docs/engines.md)."
+    ),
+]
+MASTER = Annotated[
+    str | None,
+    typer.Option("--master", metavar="URL", help="Spark's: local[2], spark://host:7077."),
+]
+
 OUTPUT: Mapping[str, Any] = {"json": (JSON, False)}
 CHAIN: Mapping[str, Any] = {
     "account": (ACCOUNT, None),

@@ -10,8 +10,10 @@ import typer
 
 from royalty.cli.options import (
     COLUMNS,
+    ENGINE,
     FORMAT,
     LOGS,
+    MASTER,
     MEMORY,
     POLICY,
     SEPARATOR,
@@ -75,6 +77,8 @@ def register(app: typer.Typer) -> None:
         out: OUT = None,
         html: HTML = None,
         threshold: THRESHOLD = "3",
+        engine: ENGINE = "duckdb",
+        master: MASTER = None,
     ) -> None:
         """Say where a log and the chain differ: which work, day and kind, how much, and why.
 
@@ -111,6 +115,8 @@ def register(app: typer.Typer) -> None:
                 evidence=evidence,
                 threshold=threshold,
                 progress=moved,
+                engine=engine,
+                master=master,
             )
         files = [] if out is None else found.write(out)
         files += [] if html is None else [found.to_html(html)]

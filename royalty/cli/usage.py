@@ -10,8 +10,10 @@ import typer
 from royalty.cli.app import noun_app
 from royalty.cli.options import (
     COLUMNS,
+    ENGINE,
     FORMAT,
     LOGS,
+    MASTER,
     MEMORY,
     PLATFORM,
     POLICY,
@@ -119,6 +121,8 @@ def check(
     platform: PLATFORM = None,
     out: OUT = None,
     max_excluded: MAX_EXCLUDED = None,
+    engine: ENGINE = "duckdb",
+    master: MASTER = None,
 ) -> None:
     """Show what logs come to at the deals of their days; nothing is sent or kept.
 
@@ -143,6 +147,8 @@ def check(
             partial=partial,
             out=out,
             max_excluded=max_excluded,
+            engine=engine,
+            master=master,
             progress=advance,
         )
     symbol = run.royalty.token.symbol

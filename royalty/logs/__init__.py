@@ -12,6 +12,7 @@ from royalty.logs.counting import (
     count,
     write_excluded,
 )
+from royalty.logs.engines import ENGINES, counter
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import REASONS, SHIPPED, Policy
 from royalty.logs.reading import MEMORY, engine, make_rows, read_rows
@@ -19,6 +20,7 @@ from royalty.logs.rules import apply_rules, drop_judged
 from royalty.logs.sources import Source, content_digest, find_sources
 
 __all__ = [
+    "ENGINES",
     "GOOD_ROWS",
     "MEMORY",
     "NATIVE",
@@ -40,6 +42,7 @@ __all__ = [
     "are_sums",
     "content_digest",
     "count",
+    "counter",
     "drop_judged",
     "engine",
     "find_sources",

@@ -356,14 +356,16 @@ _TOTALS = """
 CREATE OR REPLACE TEMP TABLE totals (day INTEGER, catalogue BIGINT, index BIGINT, work VARCHAR,
   kind UTINYINT, reason VARCHAR, rows BIGINT, units HUGEINT, anonymous BIGINT)"""
 
-_ADD = """
-INSERT INTO totals
+TOTALS = """
 SELECT day, catalogue, index, NULL, kind, reason,
   count(*), sum(CASE WHEN reason IS NULL THEN units ELSE 0 END), count(*) FILTER (anonymous)
 FROM verdicts WHERE unknown IS NULL GROUP BY ALL
 UNION ALL
 SELECT day, NULL, NULL, unknown, kind, reason, count(*), 0, 0
 FROM five WHERE unknown IS NOT NULL GROUP BY ALL"""
+"""What judged rows come to, in the columns of the table `totals`."""
+
+_ADD = f"INSERT INTO totals {TOTALS}"
 
 _KEEP_MALFORMED = """
 INSERT INTO rows (file, line, resend, malformed)
@@ -378,9 +380,11 @@ _LIST = """
 CREATE OR REPLACE TEMP TABLE listed (
   reason VARCHAR, file INTEGER, line BIGINT, detail VARCHAR, usage_id VARCHAR, work VARCHAR)"""
 
-_ADD_TO_LIST = """
-INSERT INTO listed
+LISTED = """
 SELECT reason, file, line, NULL, usage_id, work FROM judged WHERE reason IS NOT NULL"""
+"""The excluded rows, in the columns of the table `listed`."""
+
+_ADD_TO_LIST = f"INSERT INTO listed {LISTED}"
 
 _SORTED_LIST = """
 SELECT * FROM (

@@ -106,6 +106,7 @@ def read_rows(
     policy: Policy | None = None,
     *,
     sections: bool = False,
+    empty: bool = False,
 ) -> list[Source]:
     """Read files into the table `rows` and return the sources with their SHA-256 and number of rows.
 
@@ -113,7 +114,8 @@ def read_rows(
 
     Of the fields that only steps need, those that the policy's steps need are read. `file` goes on from
     what the table already holds. Raises InputError where a file cannot be read as a whole, lacks a column
-    of a step, or where no file has a row. `progress` is called with the bytes read and those there are.
+    of a step, or where no file has a row and `empty` does not allow it. `progress` is called with the
+    bytes read and those there are.
     """
     if not sources:
         raise InputError("no log was given; name at least one file")
@@ -140,8 +142,8 @@ def read_rows(
         read.append(_read_source(con, source, inserts, meter, policy, fast_as))
     for form in gathers.values():
         _add_plays(con, form, policy)
-    if not any(source.rows for source in read):
-        raise InputError(_no_rows(read))
+    if not empty:
+        refuse_empty(read)
     return read
 
 
@@ -157,9 +159,14 @@ def read_sums(
         _read_source(con, source, lambda *_, at=at: [insert(at)], meter, Policy())
         for at, source in enumerate(sources)
     ]
+    refuse_empty(read)
+    return read
+
+
+def refuse_empty(read: Sequence[Source]) -> None:
+    """Raise InputError where no file that was read has a row."""
     if not any(source.rows for source in read):
         raise InputError(_no_rows(read))
-    return read
 
 
 def _no_rows(read: Sequence[Source]) -> str:

@@ -280,10 +280,10 @@ def _refuse_lacking(con: DuckDBPyConnection, policy: Policy) -> None:
     if not policy.step_columns:
         return
     found = con.execute(
-        f"SELECT five.day, {steps.lacking_sql(policy)} AS lacking"
-        " FROM five JOIN today ON number = today.rowid WHERE lacking IS NOT NULL"
+        f"SELECT day, lacking FROM (SELECT five.day, reason, {steps.lacking_sql(policy)} AS lacking"
+        " FROM five JOIN today ON number = today.rowid) WHERE lacking IS NOT NULL"
         " AND (reason IS NULL OR reason NOT IN ('duplicate', 'outside_period', 'unmatched_work'))"
-        " ORDER BY five.day, lacking LIMIT 1"
+        " ORDER BY day, lacking LIMIT 1"
     ).fetchall()
     for day, lacking in found:
         raise InputError(
@@ -325,13 +325,15 @@ def _make_repeats(con: DuckDBPyConnection, policy: Policy) -> None:
         return
     found = con.execute(f"""
 WITH left_over AS (
-  SELECT number, session, five.catalogue, five.index, five.kind, five.day, started_us, usage_id, work
-  FROM five JOIN today ON number = today.rowid
+  SELECT five.number, session, five.catalogue, five.index, five.kind, five.day, today.started_us,
+    today.usage_id, today.work
+  FROM five JOIN today ON five.number = today.rowid
+  ANTI JOIN (SELECT number FROM clicked WHERE again) AS doubled ON five.number = doubled.number
   WHERE reason IS NULL AND CAST(session AS VARCHAR) NOT IN ('', '0')
-    AND number NOT IN (SELECT number FROM clicked WHERE again)
+), several AS (
+  SELECT *, count(*) OVER (PARTITION BY session, catalogue, index, kind, day) AS alike FROM left_over
 )
-SELECT session, catalogue, index, kind, day, started_us, number FROM left_over
-QUALIFY count(*) OVER (PARTITION BY session, catalogue, index, kind, day) > 1
+SELECT session, catalogue, index, kind, day, started_us, number FROM several WHERE alike > 1
 ORDER BY session, catalogue, index, kind, day, {_KEYS}""")
 
     def rows() -> Iterator[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ h1 { font-size: 1.625rem; line-height: 1.25; margin: 0; }
 h2 { font-size: 1.25rem; line-height: 1.3; margin: 2.75rem 0 .5rem; padding-top: 1.25rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
-p { margin: .5rem 0; max-width: 46rem; }
+p { margin: .5rem 0; max-width: 46rem; overflow-wrap: break-word; }
 a { color: inherit; }
 code, .id { font: .875em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 code, .id { overflow-wrap: anywhere; } bdi { overflow-wrap: break-word; word-break: break-word; }

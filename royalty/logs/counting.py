@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from royalty.logs.aggregates import Aggregates
 
 ROWS_AT_ONCE = 2_000_000
-PLANNED_AT_ONCE = 400_000
+PLANNED_AT_ONCE = 1_000_000
 UNMATCHED_LISTED = 10_000
 KIND = {kind.value: kind for kind in Kind}
 EXCLUDED_HEADER = ("reason", "file", "line", "detail", "usage_id", "work")

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from royalty.days import Period
 from royalty.errors import InputError
 from royalty.logs.columns import Columns
-from royalty.logs.days import DayPlan, plan_days
+from royalty.logs.days import DayPlan, may_be_planned, plan_days
 from royalty.logs.matching import WorkTable
 from royalty.logs.policy import Policy
 from royalty.logs.reading import (
     MEMORY,
     Progress,
     digests,
+    distrusting,
     engine,
     is_full,
     make_rows,
     one_row,
     read_rows,
+    unchanged,
 )
 from royalty.logs.rules import apply_rules, drop_judged, judge_today, next_key, today_sql
 from royalty.logs.sources import Source
@@ -117,46 +119,52 @@ def count(
     """
     if columns is not None:
         sources = [replace(source, columns=columns) for source in sources]
-    with engine(memory) as con:
-        counting = Counting(
-            con, matcher, policy or Policy(), period, listing=excluded_to is not None
-        )
-        read = _count_by_day(counting, sources, progress)
-        if read is not None:
-            rows = sum(source.rows for source in read)
-        else:
-            con.execute("DROP TABLE rows")
-            counting.start()
-            read = read_rows(con, sources, progress, counting.policy)
-            counting.add(GOOD_ROWS)
-            (rows,) = one_row(con, "SELECT count(*) FROM rows")
-        if excluded_to is not None:
-            write_excluded(con, read, excluded_to)
-        (malformed,) = one_row(con, "SELECT count(malformed) FROM rows")
-        return counting.result(read, int(rows), int(malformed))
+    asked, listing = policy or Policy(), excluded_to is not None
+    planned = not asked.needs and may_be_planned(sources)
+    for way in (_by_day, _in_a_table) if planned else (_in_a_table,):
+        with engine(memory) as con:  # a new one each time: a damaged file can spoil it
+            counting = Counting(con, matcher, asked, period, listing=listing)
+            counted = way(counting, sources, progress)
+            if counted is None:
+                continue
+            read, rows = counted
+            if excluded_to is not None:
+                write_excluded(con, read, excluded_to)
+            (malformed,) = one_row(con, "SELECT count(malformed) FROM rows")
+            return counting.result(read, rows, int(malformed))
+    raise AssertionError("a table holds any log")
 
 
-def _count_by_day(
+def _in_a_table(
     counting: Counting, sources: Sequence[Source], progress: Progress | None
-) -> list[Source] | None:
+) -> tuple[list[Source], int] | None:
+    """Count files that are put into one table first; return them as they were read, and the rows in all."""
+    read = read_rows(counting.con, sources, progress, counting.policy)
+    counting.add(GOOD_ROWS)
+    (rows,) = one_row(counting.con, "SELECT count(*) FROM rows")
+    return read, int(rows)
+
+
+def _by_day(
+    counting: Counting, sources: Sequence[Source], progress: Progress | None
+) -> tuple[list[Source], int] | None:
     """Count files as they are read, a few days at a time; None where a table of all is needed."""
     import duckdb
 
     make_rows(counting.con)
-    if counting.policy.needs:
-        return None
-    plan = plan_days(counting.con, sources, min(ROWS_AT_ONCE, PLANNED_AT_ONCE))
-    if plan is None:
-        return None
-    steps = Steps(sum(source.path.stat().st_size for source in sources), progress)
-    read = plan.counted_sources(digests(sources, steps.hashed))
-    try:
-        counting.add_planned(plan, steps)
-    except duckdb.Error as error:
-        if is_full(error):
-            raise
-        return None  # it cannot be read as it is typed: the slow reader knows what is wrong
-    return read if counting.rows_seen() == plan.rows else None
+    with unchanged([source.path for source in sources]):
+        plan = plan_days(counting.con, sources, min(ROWS_AT_ONCE, PLANNED_AT_ONCE))
+        if plan is None:
+            return None
+        steps = Steps(sum(source.path.stat().st_size for source in sources), progress)
+        read = plan.counted_sources(digests(sources, steps.hashed))
+        try:
+            counted = counting.add_planned(plan, steps)
+        except duckdb.Error as error:
+            if is_full(error):
+                raise
+            return None  # it cannot be read as it is typed: the slow reader knows what is wrong
+    return (read, plan.rows) if counted and counting.rows_seen() == plan.rows else None
 
 
 class Steps:
@@ -195,12 +203,8 @@ class Counting:
         self.con, self.matcher, self.policy, self.period = con, matcher, policy, period
         self.listing = listing
         matcher.install(con)
-        self.start()
-
-    def start(self) -> None:
-        """Begin at nothing."""
-        self.con.execute(_TOTALS)
-        make_list(self.con)
+        con.execute(_TOTALS)
+        make_list(con)
 
     def add(self, rows: str, days: Period | None = None) -> None:
         """Judge and add up the rows of a relation (see `rules.apply_rules` for its shape).
@@ -212,13 +216,21 @@ class Counting:
             self._add_judged()
             drop_judged(self.con)
 
-    def add_planned(self, plan: DayPlan, steps: Steps) -> None:
-        """Judge and add up files as they are read; malformed rows go to the table `rows`."""
+    def add_planned(self, plan: DayPlan, steps: Steps) -> bool:
+        """Judge and add up files as they are read; malformed rows go to the table `rows`.
+
+        Return False, and what was added up is nothing worth, where rows came that lie in no day asked for.
+        """
         con, done = self.con, 0
         con.execute("CREATE TEMP TABLE before (key UBIGINT, usage_id VARCHAR, day INTEGER)")
         for days in plan.batches:
-            con.execute(today_sql(plan.rows_sql(days), "TRUE", self.policy, ", malformed"))
-            rows, malformed = one_row(con, "SELECT count(*), count(malformed) FROM today")
+            with distrusting(con):
+                con.execute(today_sql(plan.rows_sql(days), "TRUE", self.policy, ", malformed"))
+            rows, malformed, since, until = one_row(
+                con, "SELECT count(*), count(malformed), min(day), max(day) FROM today"
+            )
+            if rows and not days.since <= since <= until <= days.until:
+                return False
             done += rows
             if malformed:
                 con.execute(_KEEP_MALFORMED.format(rows="today"))
@@ -229,8 +241,10 @@ class Counting:
             drop_judged(con)
             steps.counted(done, plan.rows)
         if rest := plan.rest_sql():
-            con.execute(_KEEP_MALFORMED.format(rows=f"({rest})"))
+            with distrusting(con):
+                con.execute(_KEEP_MALFORMED.format(rows=f"({rest})"))
         steps.counted(plan.rows, plan.rows)
+        return True
 
     def rows_seen(self) -> int:
         """Return how many rows were judged or found malformed."""

@@ -1,7 +1,7 @@
 """A long log of typed Parquet, judged as its files are read: a few days at a time in a bounded table.
 
 No row is kept beyond its days but the malformed ones, and the ids of the day before. Files that are
-nearly in the order of time are read once: their row groups say in which days they lie. Others are put
+nearly in the order of time are read once, and their starts twice. Others are put
 into one table first (`reading.read_rows`), as every other log is.
 """
 
@@ -11,12 +11,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from royalty.days import MAX_DAY, SECONDS_PER_DAY, Period, format_day
+from royalty.days import MAX_DAY, Period, format_day
 from royalty.logs.fastparquet import FastParquet, fast_parquet
 from royalty.logs.parquetrows import read_parquet
-from royalty.logs.reading import fast_rows_sql, first_file
+from royalty.logs.reading import day_sql, distrusting, fast_rows_sql, first_file, is_full
 from royalty.logs.sources import Source
 
 if TYPE_CHECKING:
@@ -25,12 +25,11 @@ if TYPE_CHECKING:
 TWICE_READ = 1.5
 """How often a row may be read, on average, before one table for all is taken instead (chosen, not measured)."""
 MAX_FILES = 500
-PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A row group: its file's place, the days it lies in, its rows, and those of them without a start.
+    """A row group's rows: their file's place, the days they lie in, how many, and those without a start.
 
     Where no row has a start, `since` is after `until`.
     """
@@ -76,7 +75,7 @@ class DayPlan:
     def _of(self, files: Iterable[int], where: Callable[[FastParquet], str]) -> str:
         parts = []
         for at in sorted(files):
-            fast, columns = self.fasts[at], self.sources[at].columns
+            fast, columns = self.fasts[at], self.sources[at].columns.for_steps({})
             parts.append(
                 fast_rows_sql(columns, fast, self.first + at, f" WHERE {where(fast)}", bare=False)
             )
@@ -98,29 +97,19 @@ def plan_days(
 ) -> DayPlan | None:
     """Return how files are read by day, None where they are to be put into a table first.
 
-    They are plain Parquet that is read fast (`fastparquet`), every start is known to lie in the days that
-    the row groups say, and reading by day reads few rows twice. Raises InputError as the reader does.
+    They are plain Parquet that is read fast (`fastparquet`), and reading by day reads few rows twice.
+    Raises InputError as the reader does.
     """
-    if len(sources) > MAX_FILES:
+    if not may_be_planned(sources):
         return None
     fasts, groups = [], []
     for at, source in enumerate(sources):
-        if source.format != "parquet" or source.compression is not None:
+        planned = _of_file(con, source, at)
+        if planned is None:
             return None
-        reading = read_parquet(source.path, source.columns, name=source.path)
-        file = reading.parquet
-        try:
-            started = source.columns.fields["started_at"]
-            if started.unit is not None:
-                return None
-            fast = fast_parquet(con, source.path, source.columns, reading.names, file.schema_arrow)
-            found = [] if fast is None else list(_groups(file, at, str(started.column)))
-        finally:
-            file.close()
-        if fast is None or None in found:
-            return None
+        fast, found = planned
         fasts.append(fast)
-        groups += [group for group in found if group is not None]
+        groups += found
     if not any(group.since <= group.until for group in groups):
         return None
     batches = tuple(_batches(groups, rows_at_once))
@@ -128,29 +117,62 @@ def plan_days(
     return plan if _read(groups, batches) <= TWICE_READ * plan.rows else None
 
 
-def _groups(file: Any, at: int, column: str) -> Iterator[Group | None]:
-    """Yield a file's row groups; None for one that does not say in which days its rows lie."""
-    unit = file.schema_arrow.field(column).type.unit
-    per_day = SECONDS_PER_DAY * PER_SECOND[unit]
-    for number in range(file.metadata.num_row_groups):
-        group = file.metadata.row_group(number)
-        if group.num_rows:
-            yield _group(group, at, column, per_day)
+def may_be_planned(sources: Sequence[Source]) -> bool:
+    """Return whether it is worth looking: plain Parquet files with starts that are instants, not too many."""
+    return len(sources) <= MAX_FILES and all(
+        source.format == "parquet"
+        and source.compression is None
+        and source.columns.fields["started_at"].unit is None
+        for source in sources
+    )
 
 
-def _group(group: Any, file: int, column: str, per_day: int) -> Group | None:
-    chunks = (group.column(at) for at in range(group.num_columns))
-    said = next((c.statistics for c in chunks if c.path_in_schema == column), None)
-    if said is None or not said.has_null_count:
+def _of_file(
+    con: DuckDBPyConnection, source: Source, at: int
+) -> tuple[FastParquet, list[Group]] | None:
+    columns = source.columns.for_steps({})
+    reading = read_parquet(source.path, columns, name=source.path)
+    file = reading.parquet
+    try:
+        fast = fast_parquet(con, source.path, columns, reading.names, file.schema_arrow)
+        many = range(file.metadata.num_row_groups)
+        most = max((file.metadata.row_group(number).num_rows for number in many), default=0)
+    finally:
+        file.close()
+    if fast is None or not most:
         return None
-    if said.null_count == group.num_rows:
-        return Group(file, 0, -1, group.num_rows, group.num_rows)
-    if not said.has_min_max or said.physical_type != "INT64":
+    groups = _groups(con, fast, at, most)
+    return None if groups is None else (fast, groups)
+
+
+def _groups(con: DuckDBPyConnection, fast: FastParquet, file: int, most: int) -> list[Group] | None:
+    """Return a file's rows by lots of a row group's size, None where a start cannot be read in SQL.
+
+    The starts themselves are looked at: what a file's statistics say of its days may be wrong, and
+    reading them from a damaged file has ended the process.
+    """
+    import duckdb
+
+    micro = fast.numbers["started_at"]
+    try:
+        with distrusting(con):
+            lots = con.execute(
+                "SELECT min(day), max(day), count(*), count(*) - count(started), count(started) - count(day)"
+                f" FROM (SELECT file_row_number // {most} AS lot, {fast.started} AS started,"
+                f" {day_sql(f'({micro})')} AS day FROM {fast.relation()}) GROUP BY lot ORDER BY lot"
+            ).fetchall()
+    except duckdb.Error as error:
+        if is_full(error):
+            raise
         return None
-    since, until = said.min_raw // per_day, said.max_raw // per_day
-    if not 0 <= since <= until < MAX_DAY:
-        return None
-    return Group(file, since, until, group.num_rows, said.null_count)
+    groups = []
+    for since, until, rows, nulls, odd in lots:
+        if odd or (since is not None and not 0 <= since <= until < MAX_DAY):
+            return None
+        groups.append(
+            Group(file, 0 if since is None else since, -1 if until is None else until, rows, nulls)
+        )
+    return groups
 
 
 def _batches(groups: Sequence[Group], rows_at_once: int) -> Iterator[Period]:

@@ -59,6 +59,11 @@ class FastParquet:
             return f"TIMESTAMPTZ '{text}+00'"
         return f"CAST('{text}' AS {self.type})"
 
+    @property
+    def odd_start(self) -> str:
+        """The SQL test of a start that is there and cannot be read in SQL; the slow reader knows its words."""
+        return f"{self.started} IS NOT NULL AND ({self.numbers['started_at']}) IS NULL"
+
     def relation(self, where: str = "") -> str:
         """Return the SQL of a FROM: the file's columns, and `file_row_number` from 0."""
         name = str(self.path).replace("'", "''")
@@ -136,6 +141,12 @@ class _Fields:
             return name if self._is_text(str(column.column)) else None
         return f"CAST({name} AS VARCHAR)" if kind in _INTEGERS else None
 
+    def _is_double(self, name: str) -> bool:
+        """Return whether doubles are stored: DuckDB also makes them of decimals of more than 38 digits."""
+        from pyarrow import types
+
+        return bool(types.is_float64(self.schema.field(name).type))
+
     def _is_text(self, name: str) -> bool:
         from pyarrow import types
 
@@ -150,7 +161,7 @@ class _Fields:
         most = MAX_SECONDS * 10 ** (6 - places)
         if kind in _INTEGERS:
             return f"CASE WHEN {name} BETWEEN 0 AND {most} THEN CAST({name} AS BIGINT) * {10**places} END"
-        if kind == "DOUBLE":
+        if kind == "DOUBLE" and self._is_double(str(column.column)):
             return _floats(name, places, most)
         width, scale = _decimal(kind)
         if width and width <= MAX_DIGITS and scale <= places:

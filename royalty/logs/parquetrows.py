@@ -27,9 +27,9 @@ def read_parquet(path: Path, columns: Columns, *, name: Path) -> Reading:
 
     try:
         file = parquet.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+        schema = file.schema_arrow
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{name} is not a Parquet file: {_line(error)}") from None
-    schema = file.schema_arrow
     wanted = dict.fromkeys(c.column for c in columns.fields.values() if c.column is not None)
     for required in columns.required_names():
         if required not in schema.names:

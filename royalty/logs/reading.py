@@ -189,6 +189,36 @@ def first_file(con: DuckDBPyConnection) -> int:
     return int(one_row(con, "SELECT coalesce(max(file) + 1, 0) FROM rows")[0])
 
 
+@contextmanager
+def distrusting(con: DuckDBPyConnection) -> Iterator[None]:
+    """Leave no test of a value out for what a Parquet file's statistics say of it: they may lie."""
+    con.execute("SET disabled_optimizers = 'statistics_propagation'")
+    try:
+        yield
+    finally:
+        con.execute("RESET disabled_optimizers")
+
+
+@contextmanager
+def unchanged(paths: Sequence[Path]) -> Iterator[None]:
+    """Raise InputError where one of these files is another at the end: its digest would be of what was."""
+    before = {path: _mark(path) for path in paths}
+    yield
+    for path, mark in before.items():
+        if _mark(path) != mark:
+            raise InputError(
+                f"{path} was changed while it was read; try again when nobody writes to it"
+            )
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    try:
+        at = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
+
+
 def digests(sources: Sequence[Source], tick: Callable[[int], None]) -> list[str]:
     """Return the SHA-256 of plain files; `tick` is told the bytes read so far."""
     found, before = [], 0
@@ -212,8 +242,22 @@ def _read_source(
     fast_as: int | None = None,
 ) -> Source:
     """Read one file; `fast_as` is its place where it may be read in SQL if it is typed."""
-    digest = sha256()
     gather = _gather_of(given)
+    by_path = given.format == "parquet" and given.compression is None
+    with unchanged([given.path] if by_path else []):
+        return _read_whole(con, given, gather, inserts, meter, policy, fast_as)
+
+
+def _read_whole(
+    con: DuckDBPyConnection,
+    given: Source,
+    gather: Gather | None,
+    inserts: Callable[[Columns, Sequence[str]], list[str]],
+    meter: _Meter,
+    policy: Policy,
+    fast_as: int | None,
+) -> Source:
+    digest = sha256()
     source = replace(given, columns=_step_columns(given.columns, gather, policy))
     rows = 0
     with opened(source.path) as raw, tempfile.TemporaryDirectory(prefix="royalty-") as folder:
@@ -285,7 +329,13 @@ def _insert_fast(
     if fast is None:
         return None
     try:
-        con.execute(f"INSERT INTO rows BY NAME {fast_rows_sql(source.columns, fast, file)}")
+        with distrusting(con):
+            odd = f"SELECT count(*) FROM {fast.relation(f' WHERE {fast.odd_start}')}"
+            if one_row(con, odd)[0]:
+                return None
+            con.execute(f"INSERT INTO rows BY NAME {fast_rows_sql(source.columns, fast, file)}")
+    except duckdb.FatalException as error:
+        raise InputError(f"{source.path} is damaged: {str(error).splitlines()[0][:200]}") from None
     except duckdb.Error as error:
         if is_full(error):
             raise
@@ -475,7 +525,7 @@ def _rows_sql(
 )"""
     )
     values = {name: name for name in ("work", "kind", "started_us")}
-    values["day"] = f"CAST({_day_sql('started_us')} AS INTEGER)"
+    values["day"] = f"CAST({day_sql('started_us')} AS INTEGER)"
     values |= {name: name for name in ("watched_us", "duration_us", "identity")}
     cleared = ",\n  ".join(
         f"CASE WHEN malformed IS NULL THEN {value} END AS {name}" if bare else f"{value} AS {name}"
@@ -610,7 +660,7 @@ def _zone_join_sql(column: Column) -> str:
     return "" if column.zone is None else "ASOF LEFT JOIN zone ON parts.local_us >= zone.since"
 
 
-def _day_sql(micro: str) -> str:
+def day_sql(micro: str) -> str:
     """Return the SQL of the UTC day of an instant; DuckDB's division cuts towards zero."""
     return (
         f"CASE WHEN {micro} >= 0 THEN {micro} // {MICRO_PER_DAY}"

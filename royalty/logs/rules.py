@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MICRO = 10**6
+MOST_DAYS_AT_HAND = 1_000
 _REASON = "ENUM(" + ", ".join(f"'{reason}'" for reason in ALL_REASONS) + ")"
 
 
@@ -190,10 +191,12 @@ FROM found JOIN catalogues ON found.catalogue = catalogues.catalogue AND found.i
 
 def _open_sql(days: Period) -> str:
     """The catalogues with a deal on each day, and how many works they have."""
+    far = days.until - days.since > MOST_DAYS_AT_HAND
+    seen = "(SELECT DISTINCT day FROM today)" if far else f"range({days.since}, {days.until + 1})"
     return f"""
 CREATE OR REPLACE TEMP TABLE open_days AS
 SELECT DISTINCT deals.catalogue, CAST(seen.day AS INTEGER) AS day, works
-FROM range({days.since}, {days.until + 1}) AS seen(day)
+FROM {seen} AS seen(day)
 JOIN deals ON seen.day >= deals.since AND (deals.until IS NULL OR seen.day < deals.until)
 JOIN catalogues ON deals.catalogue = catalogues.catalogue"""
 

@@ -511,6 +511,11 @@ def _check_text(found: Check, symbol: str) -> str:
         blocks.append(
             f"{excluded:,} of {count.rows:,} rows excluded: more than --max-excluded allows"
         )
+    if count.rows and count.excluded["malformed"] == count.rows:
+        blocks.append(
+            "every row is malformed; `--out DIR` lists why, line by line. Is the log of another form?"
+            "\n--columns says where its fields are, --format whose log it is."
+        )
     if count.unmatched:
         ids = dict.fromkeys(row.work for row in count.unmatched)
         listed = ", ".join(clean(one, 20) for one in list(ids)[:3])

@@ -468,6 +468,14 @@ def test_malformed_rows_are_counted_and_the_rest_is_reported(here: World, usage:
     made = usage("report", log, "--day", DAY)
     assert made["batches"][0]["units"]["view"] == 2
     assert usage("check", log, "--day", DAY)["excluded"]["malformed"] == 3
+    assert "every row" not in usage("check", log, "--day", DAY, json=False).stdout
+
+
+def test_a_log_of_malformed_rows_alone_says_where_to_look(here: World, usage: Run) -> None:
+    log = here.folder / "document.json"
+    log.write_text('{\n"Report_Header": {},\n"Report_Items": []\n}\n')
+    shown = usage("check", log, "--day", DAY, json=False).stdout
+    assert "every row is malformed; `--out DIR` lists why" in shown
 
 
 def test_what_another_machine_reported_is_shown_and_adopted(

@@ -156,10 +156,10 @@ def _by_day(
         plan = plan_days(counting.con, sources, min(ROWS_AT_ONCE, PLANNED_AT_ONCE))
         if plan is None:
             return None
-        steps = Steps(sum(source.path.stat().st_size for source in sources), progress)
-        read = plan.counted_sources(digests(sources, steps.hashed))
+        told = DayProgress(sum(source.path.stat().st_size for source in sources), progress)
+        read = plan.counted_sources(digests(sources, told.hashed))
         try:
-            counted = counting.add_planned(plan, steps)
+            counted = counting.add_planned(plan, told)
         except duckdb.Error as error:
             if is_full(error):
                 raise
@@ -167,7 +167,7 @@ def _by_day(
     return (read, plan.rows) if counted and counting.rows_seen() == plan.rows else None
 
 
-class Steps:
+class DayProgress:
     """Tells of progress in bytes: a quarter of them for hashing the files, the rest as days are counted."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
@@ -216,7 +216,7 @@ class Counting:
             self._add_judged()
             drop_judged(self.con)
 
-    def add_planned(self, plan: DayPlan, steps: Steps) -> bool:
+    def add_planned(self, plan: DayPlan, told: DayProgress) -> bool:
         """Judge and add up files as they are read; malformed rows go to the table `rows`.
 
         Return False, and what was added up is nothing worth, where rows came that lie in no day asked for.
@@ -239,11 +239,11 @@ class Counting:
             self._add_judged()
             con.execute(_IDS_BEFORE.format(day=days.until))
             drop_judged(con)
-            steps.counted(done, plan.rows)
+            told.counted(done, plan.rows)
         if rest := plan.rest_sql():
             with distrusting(con):
                 con.execute(_KEEP_MALFORMED.format(rows=f"({rest})"))
-        steps.counted(plan.rows, plan.rows)
+        told.counted(plan.rows, plan.rows)
         return True
 
     def rows_seen(self) -> int:

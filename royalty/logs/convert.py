@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from royalty.errors import InputError
 from royalty.logs.cues import Cues, excerpts
 from royalty.logs.policy import Policy
-from royalty.logs.reading import LAST_INSTANT, Progress, engine, one_row, read_rows
+from royalty.logs.reading import Progress, engine, one_row, read_rows
+from royalty.logs.rowsql import LAST_INSTANT
 from royalty.logs.sources import Source
 from royalty.logs.steps import sections_of
 from royalty.usage import Kind

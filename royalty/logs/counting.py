@@ -26,10 +26,9 @@ from royalty.logs.reading import (
     make_rows,
     one_row,
     read_rows,
-    unchanged,
 )
 from royalty.logs.rules import apply_rules, drop_judged, judge_today, next_key, today_sql
-from royalty.logs.sources import Source
+from royalty.logs.sources import Source, unchanged
 from royalty.sheets import csv_text
 from royalty.usage import Kind
 

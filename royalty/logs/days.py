@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from royalty.days import MAX_DAY, Period, format_day
 from royalty.logs.fastparquet import FastParquet, fast_parquet
 from royalty.logs.parquetrows import read_parquet
-from royalty.logs.reading import day_sql, distrusting, fast_rows_sql, first_file, is_full
+from royalty.logs.reading import distrusting, first_file, is_full
+from royalty.logs.rowsql import day_sql, fast_rows_sql
 from royalty.logs.sources import Source
 
 if TYPE_CHECKING:
@@ -97,11 +98,9 @@ def plan_days(
 ) -> DayPlan | None:
     """Return how files are read by day, None where they are to be put into a table first.
 
-    They are plain Parquet that is read fast (`fastparquet`), and reading by day reads few rows twice.
-    Raises InputError as the reader does.
+    The files are such as `may_be_planned`. Each is read fast (`fastparquet`), and reading by day reads few
+    rows twice. Raises InputError as the reader does.
     """
-    if not may_be_planned(sources):
-        return None
     fasts, groups = [], []
     for at, source in enumerate(sources):
         planned = _of_file(con, source, at)

@@ -89,6 +89,26 @@ def find_paths(patterns: Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+@contextmanager
+def unchanged(paths: Sequence[Path]) -> Iterator[None]:
+    """Raise InputError where one of these files is another at the end: its digest would be of what was."""
+    before = {path: _mark(path) for path in paths}
+    yield
+    for path, mark in before.items():
+        if _mark(path) != mark:
+            raise InputError(
+                f"{path} was changed while it was read; try again when nobody writes to it"
+            )
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    try:
+        at = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
+
+
 class CountedFile(io.RawIOBase):
     """A file that knows how many bytes were read of it, even after a reader has closed it."""
 
